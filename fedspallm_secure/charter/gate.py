@@ -1,0 +1,74 @@
+"""What a charter must satisfy before anything runs; every institution checks it, and so does the server.
+
+Layer coverage and the packing's headroom are checked where lanes are made (`rounds.plan`).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from fedspallm_secure.charter.charter import Charter
+from fedspallm_secure.charter.pattern import NM
+from fedspallm_secure.errors import CharterError
+
+__all__ = ["check_charter"]
+
+
+def check_charter(charter: Charter) -> None:
+    """Refuse a charter whose run could not keep what the protocol promises.
+
+    Raises:
+        CharterError: says which rule is broken, by which numbers, and what to change.
+    """
+    _check_participants(charter)
+    _check_thresholds(charter)
+    _check_schedule(charter)
+
+
+def _check_participants(charter: Charter) -> None:
+    names = [charter.server, *(member.name for member in charter.roster)]
+    keys = [charter.server_key, *(member.public_key for member in charter.roster)]
+    for what, values in (("name", names), ("public key", keys)):
+        if len(set(values)) != len(values):
+            raise CharterError(f"Two participants have the same {what}.", "Give each its own.")
+
+
+def _check_thresholds(charter: Charter) -> None:
+    parameters, clients = charter.parameters, len(charter.roster)
+    if parameters.minimum_contributors < parameters.colluders + 2:
+        raise CharterError(
+            f"minimum_contributors is {parameters.minimum_contributors} with {parameters.colluders} colluders: what "
+            "they subtract would leave a single institution's weights.",
+            f"Set minimum_contributors to at least {parameters.colluders + 2}.",
+        )
+    if parameters.minimum_cohort < parameters.bar:
+        raise CharterError(
+            f"minimum_cohort is {parameters.minimum_cohort}, but a position needs {parameters.bar} votes "
+            "(minimum_contributors + dropout_margin) before its values are summed.",
+            f"Set minimum_cohort to at least {parameters.bar}.",
+        )
+    if clients < parameters.minimum_cohort:
+        raise CharterError(
+            f"{clients} institutions are fewer than the minimum cohort of {parameters.minimum_cohort}.",
+            "Add institutions, or lower the thresholds if everybody agrees to.",
+        )
+    if charter.changes_weights and float(parameters.clip) == 0:
+        raise CharterError("clip is 0: no weight could change.", "Set it to about 1 (row root mean squares).")
+
+
+def _check_schedule(charter: Charter) -> None:
+    if not charter.schedule:
+        raise CharterError("The schedule has no round.", 'Give at least one pattern, such as ["0.5"].')
+    for earlier, later in pairwise(charter.patterns):
+        if later.sparsity < earlier.sparsity:
+            raise CharterError(
+                f"The schedule {list(charter.schedule)} goes back from a higher sparsity to a lower one.",
+                "Order the rounds by sparsity: a zero weight is never revived.",
+            )
+    for pattern in charter.patterns:
+        for tensor in charter.base.pruned:
+            if isinstance(pattern, NM) and tensor.columns % pattern.group:
+                raise CharterError(
+                    f"{tensor.name} has {tensor.columns} inputs, not a multiple of {pattern.group}.",
+                    "Choose another N:M or an unstructured sparsity.",
+                )

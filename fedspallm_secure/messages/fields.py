@@ -1,0 +1,21 @@
+"""Types of the fields that messages and the charter share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+__all__ = ["Count", "Hex32", "LaneName", "Name"]
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""32 bytes (a SHA-256, an X25519 or Ed25519 public key) as lower-case hexadecimal."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""A participant: letters, digits, dot, underscore, dash; at most 64."""
+
+LaneName = Annotated[str, Field(min_length=1, max_length=256)]
+"""A tensor's parameter name."""
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""A non-negative integer that every JSON reader holds exactly."""

@@ -1,0 +1,90 @@
+"""Who signed which bytes. The bytes are verified first, and only then parsed.
+
+DSSE (https://github.com/secure-systems-lab/dsse) signs a pre-authentication encoding of type and payload, so that a
+payload can't be read as another type. The payload is the RFC 8785 form of one message; anything else, even the same
+message written differently, is refused, so that a message has exactly one signed form.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import TypeAdapter, ValidationError
+
+from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.messages.bodies import Message
+from fedspallm_secure.messages.canonical import canonical
+from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Envelope, Signature
+
+__all__ = ["Identity", "open_envelope", "seal"]
+
+_messages: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A participant's name and its Ed25519 signing key."""
+
+    name: str
+    key: Ed25519PrivateKey
+
+    @property
+    def public(self) -> str:
+        """The public key, 64 hexadecimal digits."""
+        return self.key.public_key().public_bytes_raw().hex()
+
+
+def seal(message: Message, identity: Identity) -> Envelope:
+    """Sign `message` as `identity`."""
+    payload = canonical(message)
+    signature = identity.key.sign(_pre_authentication_encoding(payload))
+    return Envelope(
+        payloadType=PAYLOAD_TYPE,
+        payload=base64.b64encode(payload).decode(),
+        signatures=(Signature(keyid=identity.name, sig=base64.b64encode(signature).decode()),),
+    )
+
+
+def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
+    """The message in `envelope`, once its signature holds.
+
+    Args:
+        envelope: what came.
+        keys: participant's name -> Ed25519 public key, 64 hexadecimal digits: everybody whose word counts here.
+
+    Raises:
+        RemoteProtocolError: unknown signer, bad signature, a payload that is not one message in canonical form, or a
+            message that names another sender than its signer.
+    """
+    signature = envelope.signatures[0]
+    todo = "Nothing was changed; ask the sender which key and version it runs."
+    if envelope.payloadType != PAYLOAD_TYPE:
+        raise RemoteProtocolError(f"The payload type is {envelope.payloadType!r}, not {PAYLOAD_TYPE!r}.", todo)
+    if signature.keyid not in keys:
+        raise RemoteProtocolError(f"The signer {signature.keyid!r} is not in the charter.", todo)
+    try:
+        payload = base64.b64decode(envelope.payload, validate=True)
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(keys[signature.keyid]))
+        key.verify(base64.b64decode(signature.sig, validate=True), _pre_authentication_encoding(payload))
+    except (InvalidSignature, binascii.Error) as error:
+        raise RemoteProtocolError(f"The signature of {signature.keyid!r} does not hold.", todo) from error
+    try:
+        message = _messages.validate_json(payload)
+    except ValidationError as error:
+        raise RemoteProtocolError(f"{signature.keyid!r} signed something that is no message: {error}.", todo) from error
+    if canonical(message) != payload:
+        raise RemoteProtocolError(f"{signature.keyid!r} signed a message that is not in canonical form.", todo)
+    if message.sender != signature.keyid:
+        raise RemoteProtocolError(f"{signature.keyid!r} signed a message in the name of {message.sender!r}.", todo)
+    return message
+
+
+def _pre_authentication_encoding(payload: bytes) -> bytes:
+    """PAE of the DSSE specification, version 1."""
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

@@ -1,0 +1,116 @@
+"""The server in one round: it adds masked lanes up, publishes the sums, and checks that everybody got the same model.
+
+A lane's sum is one running vector: the masked blobs are added to it one after the other, so memory does not grow with
+the number of institutions or with the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob, ModelStatement, seal
+from fedspallm_secure.rounds.outcome import Outcome
+from fedspallm_secure.rounds.plan import RoundPlan
+from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.secagg import Lane, Server, ServerState
+from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.workspace import LayerStore
+
+__all__ = ["CoordinatorRound"]
+
+
+class CoordinatorRound:
+    """The coordinator's part of a round.
+
+    Args:
+        plan: of the round.
+        identity: the coordinator's name and signing key.
+        public: the weights the round starts from.
+        blobs: where masked lanes come from, and sums go.
+        output: where the new model's layers are stored.
+    """
+
+    def __init__(
+        self, plan: RoundPlan, identity: Identity, public: PublicWeights, blobs: BlobStore, output: LayerStore
+    ) -> None:
+        self._plan = plan
+        self._identity = identity
+        self._blobs = blobs
+        self._output = output
+        self._sums = Server(plan.context, identity)
+        self._outcome = Outcome(plan, public, blobs)
+        self._counts: tuple[LaneBlob, ...] = ()
+        self._model: str | None = None
+        self._confirmed: set[str] = set()
+
+    @property
+    def model(self) -> str | None:
+        """The new model's digest, once every institution has stated the same one."""
+        return self._model if self._confirmed == set(self._plan.context.roster) else None
+
+    def receive(self, envelope: Envelope) -> list[Envelope]:
+        """Take an institution's message.
+
+        Returns:
+            What is to be sent to every institution now.
+
+        Raises:
+            ProtocolError: the message is not acceptable.
+            StorageError: a payload can't be read or written.
+        """
+        if self._model is not None:
+            self._confirm(envelope)
+            return []
+        broadcast = self._sums.receive(envelope)
+        if broadcast is not None:
+            return [broadcast]
+        if self._sums.state is ServerState.ADDING_VOTES:
+            self._counts = self._add()
+            published = self._sums.publish(self._counts)
+            if not self._plan.charter.changes_weights:
+                return [published, self._state_model(None)]
+            self._sums.know_eligible(self._outcome.eligible_words(self._counts))
+            return [published]
+        if self._sums.state is ServerState.ADDING_VALUES:
+            sums = self._add()
+            return [self._sums.publish(sums), self._state_model(sums)]
+        return []
+
+    def _add(self) -> tuple[LaneBlob, ...]:
+        return tuple(self._add_lane(lane) for lane in self._plan.context.lanes)
+
+    def _add_lane(self, lane: Lane) -> LaneBlob:
+        contributions = self._sums.contributions(lane)
+        total = np.zeros(contributions[0].words, np.uint64)
+        for contribution in contributions:
+            words = self._blobs.get(contribution.blob)
+            if words.size != total.size:
+                raise RemoteProtocolError(
+                    f"A contribution to lane {lane.name} has {words.size} words; {total.size} are due.",
+                    "The round fails; ask the institutions of this layer's cohort.",
+                )
+            total += words
+        return LaneBlob(lane=lane.name, words=total.size, blob=self._blobs.put(total))
+
+    def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
+        self._model = self._outcome.model(self._counts, sums, self._output)
+        context = self._plan.context
+        statement = ModelStatement(
+            charter=context.digest(), round=context.round, sender=self._identity.name, model=self._model
+        )
+        return seal(statement, self._identity)
+
+    def _confirm(self, envelope: Envelope) -> None:
+        context = self._plan.context
+        message = context.open(envelope, context.digest())
+        if not isinstance(message, ModelStatement) or message.sender not in context.roster:
+            raise RemoteProtocolError(
+                f"{message.sender!r} sent {message.kind!r} where its model statement is due.", "Nothing was changed."
+            )
+        if message.model != self._model:
+            raise RemoteProtocolError(
+                f"{message.sender!r} computed the model {message.model}, the server {self._model}.",
+                "Do not use the model: one of the two runs another version, or has another base model.",
+            )
+        self._confirmed.add(message.sender)

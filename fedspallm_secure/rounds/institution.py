@@ -1,0 +1,134 @@
+"""An institution in one round: its pruned layers on one side, the secure sums on the other.
+
+It answers every message of the server with the message that is due next. Its weights and masks are read from its own
+workspace, one tensor at a time, and leave it masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedspallm_secure.errors import ModelError, RemoteProtocolError
+from fedspallm_secure.messages import Advertised, Envelope, Identity, LaneBlob, ModelStatement, Sums, seal
+from fedspallm_secure.rounds.outcome import Outcome
+from fedspallm_secure.rounds.plan import RoundPlan
+from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.secagg import Client, Entropy, Lane
+from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.workspace import LayerStore
+
+__all__ = ["InstitutionRound"]
+
+
+class InstitutionRound:
+    """One institution's part of a round.
+
+    Args:
+        plan: of the round.
+        identity: the institution's name and signing key.
+        entropy: source of the ephemeral keys.
+        public: the weights the round starts from.
+        pruned: this institution's pruned layers.
+        blobs: where its masked lanes go, and the published sums come from.
+        output: where the new model is stored, or None if only its digest is wanted.
+    """
+
+    def __init__(
+        self,
+        plan: RoundPlan,
+        identity: Identity,
+        entropy: Entropy,
+        public: PublicWeights,
+        pruned: LayerStore,
+        blobs: BlobStore,
+        output: LayerStore | None,
+    ) -> None:
+        self._plan = plan
+        self._identity = identity
+        self._public = public
+        self._pruned = pruned
+        self._blobs = blobs
+        self._output = output
+        self._sums = Client(plan.context, identity, entropy)
+        self._outcome = Outcome(plan, public, blobs)
+        self._counts: tuple[LaneBlob, ...] = ()
+        self._model: str | None = None
+
+    def start(self) -> Envelope:
+        """The first message, for the server."""
+        return self._sums.advertise()
+
+    def receive(self, envelope: Envelope) -> Envelope | None:
+        """Take a message of the server, do what it calls for, and give the answer.
+
+        Returns:
+            What to send to the server, or None after its last message.
+
+        Raises:
+            ProtocolError: the message is not acceptable.
+            StorageError: a workspace or payload can't be read or written.
+            ModelError: a pruned weight is not finite.
+        """
+        if self._model is not None:
+            self._compare(envelope)
+            return None
+        message = self._sums.receive(envelope)
+        if isinstance(message, Advertised):
+            return self._send(self._votes)
+        assert isinstance(message, Sums)  # all that the machine lets through
+        if message.sum == "values":
+            return self._state_model(message.lanes)
+        self._counts = message.lanes
+        if not self._plan.charter.changes_weights:
+            return self._state_model(None)
+        self._sums.know_eligible(self._outcome.eligible_words(message.lanes))
+        return self._send(self._values)
+
+    def _send(self, digits: Callable[[Lane], NDArray[Any]]) -> Envelope:
+        blobs = []
+        for lane in self._sums.lanes:
+            words = self._sums.mask(lane, digits(lane))
+            blobs.append(LaneBlob(lane=lane.name, words=words.size, blob=self._blobs.put(words)))
+        return self._sums.send(blobs)
+
+    def _votes(self, lane: Lane) -> NDArray[np.bool_]:
+        tensor = self._plan.tensor(lane)
+        return self._pruned.kept(tensor.layer, tensor.name).reshape(-1)
+
+    def _values(self, lane: Lane) -> NDArray[np.uint32]:
+        tensor = self._plan.tensor(lane)
+        _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index])
+        new = self._pruned.weights(tensor.layer, tensor.name)
+        if not np.isfinite(new.astype(np.float32, copy=False)).all():
+            raise ModelError(
+                f"{self._identity.name}'s pruned {tensor.name} holds values that are not finite.",
+                "Prune that layer again with more damping.",
+            )
+        voted = self._pruned.kept(tensor.layer, tensor.name)
+        return self._outcome.quantiser(lane).encode(new, self._public.weight(tensor), voted, eligible)
+
+    def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
+        self._model = self._outcome.model(self._counts, sums, self._output)
+        context = self._plan.context
+        statement = ModelStatement(
+            charter=context.digest(), round=context.round, sender=self._identity.name, model=self._model
+        )
+        return seal(statement, self._identity)
+
+    def _compare(self, envelope: Envelope) -> None:
+        context = self._plan.context
+        message = context.open(envelope, context.digest())
+        if not isinstance(message, ModelStatement) or message.sender != self._plan.charter.server:
+            raise RemoteProtocolError(
+                f"{message.sender!r} sent {message.kind!r} where the server's model statement is due.",
+                "Nothing was changed.",
+            )
+        if message.model != self._model:
+            raise RemoteProtocolError(
+                f"The server computed the model {message.model}, we {self._model}.",
+                "Do not use the model: one of the two runs another version, or has another base model.",
+            )

@@ -1,0 +1,132 @@
+"""What published sums mean: counts -> final mask and eligible positions -> new weights -> the model's digest.
+
+A deterministic function of the charter, the public weights, the counts and the sums. Every institution, the server and
+the auditor compute it with this code; nobody has to be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedspallm_secure.aggregation import Quantiser, average, expand_mask, sums_fit_counts
+from fedspallm_secure.charter import model_digest, tensor_digest
+from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.messages import LaneBlob
+from fedspallm_secure.rounds.plan import RoundPlan
+from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.secagg import Lane
+from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.workspace import LayerStore
+
+__all__ = ["Outcome"]
+
+
+class Outcome:
+    """The meaning of one round's sums.
+
+    Args:
+        plan: of the round.
+        public: the weights the round starts from.
+        blobs: where the published sums are found.
+    """
+
+    def __init__(self, plan: RoundPlan, public: PublicWeights, blobs: BlobStore) -> None:
+        self._plan = plan
+        self._public = public
+        self._blobs = blobs
+
+    def masks(self, lane: Lane, counts: LaneBlob) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[Any]]:
+        """The final mask, the eligible positions, and the counts they come from.
+
+        Returns:
+            kept (bool), eligible (bool, a subset: enough votes for a sum of values), counts (unsigned); all (rows,
+            columns).
+        """
+        tensor = self._plan.tensor(lane)
+        votes = lane.votes.unpack(self._words(counts, lane.votes.words(lane.length)), lane.length)
+        votes = votes.reshape(tensor.rows, tensor.columns)
+        kept = expand_mask(votes, self._public.weight(tensor), self._public.scales(tensor), self._plan.pattern)
+        return kept, kept & (votes >= self._plan.charter.parameters.bar), votes
+
+    def eligible_words(self, counts: Sequence[LaneBlob]) -> list[int]:
+        """How many words each lane's eligible positions take in the values sum, one number a lane of the round."""
+        return [
+            lane.values.words(int(np.count_nonzero(self.masks(lane, blob)[1])))
+            for lane, blob in zip(self._plan.context.lanes, counts, strict=True)
+        ]
+
+    def quantiser(self, lane: Lane) -> Quantiser:
+        """How changes of a lane's weights are written as digits."""
+        scales = self._public.scales(self._plan.tensor(lane))
+        return Quantiser.of(scales, lane.values.top // 2, Fraction(self._plan.charter.parameters.clip))
+
+    def weight(self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None) -> NDArray[Any]:
+        """The new weight, shape (rows, columns), dtype of the base.
+
+        Args:
+            lane: which.
+            counts: its published votes.
+            sums: its published values, or None where the method changes no weight.
+
+        Raises:
+            RemoteProtocolError: a sum that the votes can't have given.
+        """
+        W = self._public.weight(self._plan.tensor(lane))
+        kept, eligible, votes = self.masks(lane, counts)
+        if sums is None:
+            return np.where(kept, W, np.zeros((), W.dtype))
+        length = int(np.count_nonzero(eligible))
+        digits = lane.values.unpack(self._words(sums, lane.values.words(length)), length)
+        clients, quantiser = len(lane.cohort), self.quantiser(lane)
+        if not sums_fit_counts(digits, votes[eligible], quantiser.Q, clients):
+            raise RemoteProtocolError(
+                f"A sum of lane {lane.name} is larger than its votes allow.",
+                "A contribution was malformed; the round fails. Ask the institutions of this layer's cohort.",
+            )
+        return average(W, kept, eligible, votes, digits, quantiser, clients)
+
+    def model(
+        self,
+        counts: Sequence[LaneBlob],
+        sums: Sequence[LaneBlob] | None,
+        output: LayerStore | None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Compute the whole new model, a layer at a time.
+
+        Args:
+            counts: published votes, one a lane.
+            sums: published values, one a lane, or None where the method changes no weight.
+            output: where the layers are stored, or None if only the digest is wanted.
+            progress: called after each lane.
+
+        Returns:
+            The model's digest, 64 hexadecimal digits.
+        """
+        lanes = self._plan.context.lanes
+        work = zip(lanes, counts, sums if sums is not None else [None] * len(lanes), strict=True)
+        digests = dict(self._plan.charter.base.rest)
+        for layer, group in groupby(work, key=lambda item: self._plan.tensor(item[0]).layer):
+            weights = {}
+            for lane, count, values in group:
+                new = self.weight(lane, count, values)
+                digests[lane.name] = tensor_digest(new)
+                weights[lane.name] = new
+                progress()
+            if output is not None:
+                output.write(layer, weights)
+        return model_digest(digests)
+
+    def _words(self, blob: LaneBlob, due: int) -> NDArray[np.uint64]:
+        words = self._blobs.get(blob.blob)
+        if words.size != due:
+            raise RemoteProtocolError(
+                f"The published sum of lane {blob.lane} has {words.size} words; {due} are due.", "The round fails."
+            )
+        return words

@@ -1,0 +1,68 @@
+"""From a charter to one round's lanes: who prunes which layers, how each lane is packed; the same for everybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedspallm_secure.aggregation import sample_layers
+from fedspallm_secure.charter import Charter, Pattern, Tensor, check_charter
+from fedspallm_secure.secagg import Lane, RoundContext, values_packing, votes_packing
+
+__all__ = ["RoundPlan", "plan_round"]
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round of a charter.
+
+    Attributes:
+        context: charter, round and lanes, for the state machines.
+        pattern: what the round's final mask satisfies.
+        cohorts: for each decoder layer the roster indices of the institutions that prune it.
+    """
+
+    context: RoundContext
+    pattern: Pattern
+    cohorts: tuple[tuple[int, ...], ...]
+
+    @property
+    def charter(self) -> Charter:
+        """The agreement."""
+        return self.context.charter
+
+    def tensor(self, lane: Lane) -> Tensor:
+        """The tensor a lane carries."""
+        return self.charter.base.pruned[lane.index]
+
+    def layers_of(self, name: str) -> tuple[int, ...]:
+        """The decoder layers that the institution `name` prunes in this round."""
+        index = self.context.roster.index(name)
+        return tuple(layer for layer, cohort in enumerate(self.cohorts) if index in cohort)
+
+
+def plan_round(charter: Charter, round_index: int) -> RoundPlan:
+    """The plan of round `round_index` (from 0).
+
+    Raises:
+        CharterError: the charter breaks a rule, the capacities can't cover a layer, or the digits can't be packed.
+    """
+    check_charter(charter)
+    cohorts = sample_layers(
+        [member.share for member in charter.roster],
+        charter.base.layers,
+        charter.parameters.minimum_cohort,
+        bytes.fromhex(charter.beacon),
+        round_index,
+    )
+    lanes = tuple(
+        Lane(
+            index=index,
+            name=tensor.name,
+            length=tensor.rows * tensor.columns,
+            cohort=cohorts[tensor.layer],
+            votes=votes_packing(len(cohorts[tensor.layer])),
+            values=values_packing(len(cohorts[tensor.layer]), charter.parameters.digits_per_word),
+        )
+        for index, tensor in enumerate(charter.base.pruned)
+    )
+    return RoundPlan(RoundContext(charter, round_index, lanes), charter.patterns[round_index], cohorts)

@@ -1,0 +1,59 @@
+"""The weights that a round starts from: public, the same for everybody, read one tensor at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fedspallm_secure.aggregation import RowScales, row_scales
+from fedspallm_secure.charter import Tensor, tensor_digest
+from fedspallm_secure.errors import StorageError
+from fedspallm_secure.workspace import LayerStore
+
+__all__ = ["PublicWeights"]
+
+
+class PublicWeights:
+    """The global model's pruned-to-be matrices at the start of a round.
+
+    Args:
+        store: their layer files.
+    """
+
+    def __init__(self, store: LayerStore) -> None:
+        self._store = store
+        self._scales: dict[str, RowScales] = {}
+
+    def weight(self, tensor: Tensor) -> NDArray[Any]:
+        """The matrix, shape (rows, columns).
+
+        Raises:
+            StorageError: it is not there, or of another shape than the charter says.
+        """
+        W = self._store.weights(tensor.layer, tensor.name)
+        if W.shape != (tensor.rows, tensor.columns):
+            raise StorageError(
+                f"{tensor.name} is {W.shape} on disk; the charter says {(tensor.rows, tensor.columns)}.",
+                "Use the base model that the charter names.",
+            )
+        return W
+
+    def scales(self, tensor: Tensor) -> RowScales:
+        """Its row scales, computed once."""
+        if tensor.name not in self._scales:
+            self._scales[tensor.name] = row_scales(self.weight(tensor))
+        return self._scales[tensor.name]
+
+    def check(self, tensor: Tensor) -> None:
+        """Refuse a base weight that is not the one the charter names (first round only: later ones follow from sums).
+
+        Raises:
+            StorageError: another digest.
+        """
+        found = tensor_digest(self.weight(tensor))
+        if found != tensor.digest:
+            raise StorageError(
+                f"{tensor.name} has digest {found}; the charter says {tensor.digest}.",
+                "Use the base model that the charter names.",
+            )

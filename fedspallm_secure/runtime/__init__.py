@@ -1,0 +1,1 @@
+"""Whole runs: configuration, data, models, and the engine that moves messages."""

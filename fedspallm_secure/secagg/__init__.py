@@ -1,0 +1,22 @@
+"""Secure sums: packed digits under pairwise masks, as state machines without input or output."""
+
+from fedspallm_secure.secagg.client import Client
+from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.keys import Entropy
+from fedspallm_secure.secagg.lanes import Lane
+from fedspallm_secure.secagg.packing import Packing, values_packing, votes_packing
+from fedspallm_secure.secagg.server import Server
+from fedspallm_secure.secagg.states import ClientState, ServerState
+
+__all__ = [
+    "Client",
+    "ClientState",
+    "Entropy",
+    "Lane",
+    "Packing",
+    "RoundContext",
+    "Server",
+    "ServerState",
+    "values_packing",
+    "votes_packing",
+]
