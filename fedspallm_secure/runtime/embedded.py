@@ -17,7 +17,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.errors import LocalProtocolError
+from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import (
     Envelope,
     Identity,
@@ -70,6 +70,10 @@ class Traffic:
     def add(self, institution: str, direction: Direction, step: str, number: int) -> None:
         """Count `number` bytes."""
         self.bytes[institution][direction][step] += number
+
+    def plain(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Institution -> direction -> step -> bytes, as JSON has it."""
+        return {name: {way: dict(steps) for way, steps in ways.items()} for name, ways in self.bytes.items()}
 
     def total(self, institution: str, direction: Direction) -> int:
         """All bytes of one institution in one direction."""
@@ -155,7 +159,10 @@ def run_round(
                 if answer is not None:
                     upward[name] = answer
     if coordinator.model is None:
-        raise LocalProtocolError("The round ended before all had stated their model.", "This is a fault of ours.")
+        raise RemoteProtocolError(
+            f"The round stopped without an answer of {', '.join(coordinator.missing())}.",
+            "Run it again with these institutions, or agree on a charter without them.",
+        )
     return coordinator.model
 
 

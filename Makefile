@@ -1,0 +1,37 @@
+# Every target makes .venv by itself; all it needs is Python 3.11 or newer with pip.
+
+PYTHON ?= python3
+OUT ?= out/demo
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/fedspallm demo --out $(OUT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.uplink --clients 8 --sparsity 0.5 --json
+
+docs: $(INSTALLED)
+	$(BIN)/typer fedspallm_secure.cli.app utils docs --name fedspallm --title "Commands" --output docs/commands.md
+
+clean:
+	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev]'
+	$(BIN)/python -m pip check
+	touch $@

@@ -1,0 +1,103 @@
+"""The commands. Each reads its arguments, calls one function of the runtime, and shows what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+import fedspallm_secure
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Secure, audited, federated pruning of large language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_CACHE = Path(os.environ.get("FEDSPALLM_CACHE") or Path.home() / ".cache" / "fedspallm-secure")
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to make; refused if it is there already.")]
+KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep every institution's pruned layers in DIR/work.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(fedspallm_secure.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+) -> None:
+    """Secure, audited, federated pruning of large language models."""
+
+
+@app.command()
+def demo(
+    out: Out,
+    model: Annotated[
+        Optional[str], typer.Option(help="Directory or hub name of another base model.")  # noqa: UP045
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of fetched models and texts.")] = _CACHE,
+    keep_work: KeepWork = False,
+) -> None:
+    """Prune SmolLM2-135M at five institutions with very different text, and see what federation gains."""
+    from fedspallm_secure.cli.progress import TerminalSteps
+    from fedspallm_secure.cli.show import show_results
+    from fedspallm_secure.runtime.demo import demo_config
+    from fedspallm_secure.runtime.simulate import simulate as run
+
+    steps = TerminalSteps(Console(stderr=True))
+    results = run(demo_config(model, cache, steps), out, steps, keep_work=keep_work)
+    show_results(results, out, Console())
+
+
+@app.command()
+def simulate(
+    config: Annotated[Path, typer.Argument(help="TOML file; docs/configuration.md has its keys.", metavar="CONFIG")],
+    out: Out,
+    settings: Annotated[
+        Optional[list[str]], typer.Option("--set", help="Change one key, as in --set pruning.windows=32.")  # noqa: UP045
+    ] = None,
+    keep_work: KeepWork = False,
+) -> None:
+    """Run federated pruning with your own model, texts and settings, all institutions on this machine."""
+    from fedspallm_secure.cli.progress import TerminalSteps
+    from fedspallm_secure.cli.show import show_results
+    from fedspallm_secure.runtime.config import load_config
+    from fedspallm_secure.runtime.simulate import simulate as run
+
+    results = run(load_config(config, settings or ()), out, TerminalSteps(Console(stderr=True)), keep_work=keep_work)
+    show_results(results, out, Console())
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Directory or hub name.", metavar="MODEL")],
+    data: Annotated[list[str], typer.Option("--data", help="txt, jsonl, json, parquet, or a datasets directory.")],
+    windows: Annotated[int, typer.Option(min=1, help="Windows a file.")] = 8,
+    window: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of windows.")] = 0,
+    field: Annotated[str, typer.Option(help="Name of the text field.")] = "text",
+    device: Annotated[str, typer.Option(help="Where to compute; auto is cuda when there.")] = "auto",
+) -> None:
+    """Perplexity of a model on texts: JSON on standard output, a table on standard error."""
+    from fedspallm_secure.cli.progress import TerminalSteps
+    from fedspallm_secure.evaluation import evaluation_table
+    from fedspallm_secure.runtime.evaluate import evaluate_files
+
+    console = Console(stderr=True)
+    perplexities = evaluate_files(
+        model, data, windows=windows, window=window, seed=seed, field=field, device=device, shown=TerminalSteps(console)
+    )
+    console.print(evaluation_table(perplexities))
+    typer.echo(json.dumps(perplexities))

@@ -1,0 +1,23 @@
+"""What a finished run says on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fedspallm_secure.evaluation import Results, perplexity_table, seconds_table, traffic_table
+
+__all__ = ["show_results"]
+
+
+def show_results(results: Results, out: Path, console: Console) -> None:
+    """Print the tables of a run, and where everything is."""
+    console.print(perplexity_table(results))
+    gap = results.perplexity.gap_closed
+    if gap is not None:
+        console.print(f"Federation closes {gap:.0%} of the gap between an institution alone and pooling all text.\n")
+    console.print(traffic_table(results))
+    console.print(seconds_table(results))
+    console.print(f"Model:      {out / 'model'}\nReport:     {out / 'report.html'}\nNumbers:    {out / 'results.json'}")
+    console.print(f"Transcript: {out / 'transcript'}", highlight=False)

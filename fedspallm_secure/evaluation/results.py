@@ -1,0 +1,88 @@
+"""What a run measured: the content of results.json, from which tables, model card and report are made."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Perplexities", "PerplexityTable", "Results"]
+
+Perplexities = dict[str, float]
+"""Kind of text -> perplexity, and "mix" -> their geometric mean."""
+
+
+class PerplexityTable(BaseModel):
+    """Perplexity on held-out text of every model of the run.
+
+    Attributes:
+        dense: the base model.
+        federated: what the secure sums gave.
+        central: pruned on everybody's calibration text in one place, the reference that privacy forbids.
+        alone: institution -> the model it gets from its own calibration text only.
+    """
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    dense: Perplexities
+    federated: Perplexities
+    central: Perplexities | None
+    alone: dict[str, Perplexities]
+
+    @property
+    def gap_closed(self) -> float | None:
+        """Share of the gap between the average institution alone and central that federation closes, on the mix.
+
+        None where one of them was not evaluated, or where there is no gap to close: central no better than the average
+        institution, or a perplexity infinite.
+        """
+        if self.central is None or not self.alone:
+            return None
+        alone = sum(row["mix"] for row in self.alone.values()) / len(self.alone)
+        federated, central = self.federated["mix"], self.central["mix"]
+        if not isfinite(alone) or not isfinite(federated) or central >= alone:
+            return None
+        return (alone - federated) / (alone - central)
+
+
+class Results(BaseModel):
+    """The whole of results.json.
+
+    Attributes:
+        perplexity: see `PerplexityTable`.
+        sparsity: pruned tensor's parameter name -> share of its weights that are zero.
+        layers: decoder layer -> share of its pruned tensors' weights that are zero.
+        cohorts: round -> decoder layer -> names of the institutions that pruned it.
+        uplink_bits_per_parameter: bits uploaded by an institution a weight that it pruned, mean over institutions.
+        bytes_up: institution -> bytes sent, messages and payloads.
+        bytes_down: institution -> bytes received.
+        bytes_by_step: institution -> "up" or "down" -> step of the protocol -> bytes.
+        seconds: step of the run -> seconds.
+        damping_raised: institution -> tensors whose Hessian needed more damping than configured.
+        base_model: name or directory of the base model as the user gave it.
+        base_licence: its licence as its model card says, or "unknown".
+        model_digest: SHA-256 that every participant computed for the final model.
+        charter_digest: SHA-256 of the charter.
+        config: the whole configuration, defaults filled in.
+        versions: package -> version that ran.
+    """
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+    perplexity: PerplexityTable
+    sparsity: dict[str, float]
+    layers: list[float]
+    cohorts: list[list[list[str]]]
+    uplink_bits_per_parameter: float
+    bytes_up: dict[str, int]
+    bytes_down: dict[str, int]
+    bytes_by_step: dict[str, dict[str, dict[str, int]]]
+    seconds: dict[str, float]
+    damping_raised: dict[str, list[str]]
+    base_model: str
+    base_licence: str
+    model_digest: str
+    charter_digest: str
+    config: dict[str, Any]
+    versions: dict[str, str]

@@ -1,0 +1,213 @@
+"""The configuration of a run: one TOML file, checked before anything is loaded. docs/configuration.md has every key.
+
+Numbers that enter the charter (patterns, capacities, the clipping bound) are text here too: they are exact there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from fedspallm_secure.charter import Decimal, Method, parse_pattern
+from fedspallm_secure.errors import ConfigError
+from fedspallm_secure.messages import Name
+
+__all__ = ["EvaluationConfig", "InstitutionConfig", "ProtocolConfig", "PruningConfig", "RunConfig", "load_config"]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+"""One text, or a list of them."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PruningConfig(_Section):
+    """What every institution does with its own text.
+
+    Attributes:
+        method: "sparsegpt", "wanda" or "magnitude".
+        pattern: sparsity ("0.5") or N:M ("2:4"); a list of them is a schedule, one round each, the last is the target.
+        windows: calibration windows an institution.
+        window: tokens a window; evaluation uses the same length.
+        damping: SparseGPT's damping, as a share of the mean of the Hessian's diagonal.
+        block: SparseGPT's block, in columns.
+        device: "auto" (cuda when there), or a torch device.
+        dtype: of the model: "auto" takes the checkpoint's.
+    """
+
+    method: Method = "sparsegpt"
+    pattern: Texts = ["0.5"]
+    windows: int = Field(16, ge=1)
+    window: int = Field(512, ge=2)
+    damping: float = Field(0.01, gt=0)
+    block: int = Field(128, ge=1)
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+
+
+class ProtocolConfig(_Section):
+    """Parameters of the secure sums; see `charter.Parameters`."""
+
+    minimum_cohort: int = Field(3, ge=1)
+    minimum_contributors: int = Field(3, ge=1)
+    dropout_margin: int = Field(0, ge=0)
+    colluders: int = Field(1, ge=0)
+    digits_per_word: int = Field(6, ge=1, le=32)
+    clip: Decimal = "1"
+
+
+class EvaluationConfig(_Section):
+    """What is measured afterwards.
+
+    Attributes:
+        windows: held-out windows a kind of text.
+        alone: whether every institution's own pruned model is evaluated.
+        central: whether a model pruned on the pooled text is made and evaluated.
+    """
+
+    windows: int = Field(8, ge=1)
+    alone: bool = True
+    central: bool = True
+
+
+class InstitutionConfig(_Section):
+    """One institution.
+
+    Attributes:
+        name: letters, digits, dot, underscore, dash.
+        kind: what reports call its held-out text; the name when left out.
+        calibration: files (txt, jsonl, json, parquet), `datasets` directories or hub names.
+        heldout: the same, for evaluation; when left out, windows that calibration did not take.
+        field: name of the text field in jsonl, json, parquet and datasets.
+        split: split of a datasets directory or hub dataset.
+        capacity: share of the decoder layers that it can prune, above 0 and at most 1.
+    """
+
+    name: Name
+    kind: str | None = None
+    calibration: Texts
+    heldout: Texts | None = None
+    field: str = "text"
+    split: str = "train"
+    capacity: Decimal = "1"
+
+    @property
+    def label(self) -> str:
+        """What reports call its text."""
+        return self.kind or self.name
+
+
+class RunConfig(_Section):
+    """The whole configuration.
+
+    Attributes:
+        model: directory or hub name of the base model.
+        seed: of every draw: windows, and the beacon of layer sampling.
+        pruning: local pruning.
+        protocol: the secure sums.
+        evaluation: what is measured.
+        institution: the roster, in order.
+    """
+
+    model: str
+    seed: int = Field(0, ge=0, lt=2**63)
+    pruning: PruningConfig = PruningConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    institution: list[InstitutionConfig] = Field(min_length=1)
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file, apply `a.b=c` settings, and resolve paths against the file's folder.
+
+    Args:
+        path: the TOML file.
+        settings: each "KEY=VALUE" with a dotted key (a number indexes a list) and a TOML value or bare text.
+
+    Raises:
+        ConfigError: the file can't be read, is no TOML, or a key or value is not what is expected.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration {path} can't be read: {error}.", "Give the path of a TOML file."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", "Correct that line.") from error
+    for setting in settings:
+        _apply(raw, setting)
+    return build_config(raw, path.parent)
+
+
+def build_config(raw: dict[str, Any], folder: Path) -> RunConfig:
+    """Check a configuration given as plain values.
+
+    Args:
+        raw: as TOML has it.
+        folder: what relative paths start from.
+
+    Raises:
+        ConfigError: a key or value is not what is expected.
+    """
+    try:
+        config = RunConfig.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(f"{_dotted(item['loc'])}: {_said(item['type'], item['msg'])}" for item in error.errors())
+        raise ConfigError(
+            f"The configuration is not right: {faults}.", "See docs/configuration.md for keys."
+        ) from error
+    for pattern in config.pruning.pattern:
+        parse_pattern(pattern)
+    institutions = [
+        member.model_copy(
+            update={
+                "calibration": [_resolve(source, folder) for source in member.calibration],
+                "heldout": member.heldout and [_resolve(source, folder) for source in member.heldout],
+            }
+        )
+        for member in config.institution
+    ]
+    return config.model_copy(update={"model": _resolve(config.model, folder), "institution": institutions})
+
+
+def _apply(raw: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting!r} is not KEY=VALUE.", "Write for example --set pruning.windows=32.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    place: Any = raw
+    try:
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise ConfigError(f"--set {setting!r} names no place in the configuration.", "Check the dotted key.") from error
+
+
+def _resolve(source: str, folder: Path) -> str:
+    """A path relative to the configuration when there is such a file; anything else (a hub name) as it is."""
+    path = folder / source
+    return str(path.resolve()) if path.exists() else source
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _said(kind: str, message: str) -> str:
+    return "there is no such key" if kind == "extra_forbidden" else message[0].lower() + message[1:]

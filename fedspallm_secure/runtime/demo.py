@@ -1,0 +1,36 @@
+"""The demo: a real model, real text of clearly different kinds, one institution a kind, everything at its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fedspallm_secure.runtime.assets import smollm2_directory, text_files
+from fedspallm_secure.runtime.config import RunConfig, build_config
+from fedspallm_secure.runtime.steps import Steps
+
+__all__ = ["demo_config"]
+
+
+def demo_config(model: str | None, cache: Path, shown: Steps) -> RunConfig:
+    """The demo's configuration, with everything it needs fetched.
+
+    Args:
+        model: directory or hub name; None fetches SmolLM2-135M.
+        cache: folder of fetched and derived files.
+        shown: where progress is shown.
+
+    Raises:
+        FetchError: something can't be had.
+        StorageError: the cache can't be written.
+    """
+    with shown.step("fetch text") as advance:
+        texts = text_files(cache, advance)
+    if model is None:
+        with shown.step("fetch model") as advance:
+            model = str(smollm2_directory(cache, advance))
+    institutions: list[dict[str, Any]] = [
+        {"name": kind, "calibration": str(files.calibration), "heldout": str(files.heldout)}
+        for kind, files in texts.items()
+    ]
+    return build_config({"model": model, "institution": institutions}, Path())

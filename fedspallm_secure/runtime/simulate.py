@@ -1,0 +1,265 @@
+"""A whole run on one machine: prune at every institution, sum securely, evaluate, write everything down.
+
+Institutions are worked on one after the other, each from the public weights and its own text alone; what they exchange
+goes through the protocol's own machines (`embedded`). Pruned layers and perplexities are stored as soon as they exist,
+so that a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from fedspallm_secure.charter import Charter, Institution, Parameters
+from fedspallm_secure.errors import StorageError
+from fedspallm_secure.evaluation import Perplexities, PerplexityTable, Results, write_model_card, write_report
+from fedspallm_secure.messages import canonical, digest
+from fedspallm_secure.pruning import PruneSettings, load_weights, prune, snapshot
+from fedspallm_secure.rounds import PublicWeights, RoundPlan, plan_round
+from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
+from fedspallm_secure.runtime.measure import Measured
+from fedspallm_secure.runtime.model import describe, load_model, load_tokenizer, origin_of, save_model
+from fedspallm_secure.runtime.output import OutputFolder
+from fedspallm_secure.runtime.steps import Steps, Timed
+from fedspallm_secure.runtime.windows import load_windows
+from fedspallm_secure.workspace import LayerStore
+
+__all__ = ["simulate"]
+
+_PACKAGES = ("fedspallm-secure", "torch", "transformers", "numpy", "cryptography")
+
+
+def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False) -> Results:
+    """Run the configuration and write `out`: model/, transcript/, results.json, report.html.
+
+    Args:
+        config: the run.
+        out: folder to make; refused if it is there already.
+        shown: where progress is shown.
+        keep_work: whether out/work keeps the base's and every institution's layers.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        FedspallmError: whatever is wrong; an unfinished `out` is called `out.partial`.
+    """
+    versions = {name: version(name) for name in _PACKAGES}
+    folder = OutputFolder(out, {"config": config.model_dump(mode="json"), "versions": versions})
+    run = _Run(config, folder, Timed(shown))
+    dense = run.measure("dense", run.model_with(run.base))
+    final, alone = run.federate()
+    perplexity = PerplexityTable(
+        dense=dense,
+        federated=run.measure("federated", run.model_with(final)),
+        alone=alone | {name: run.alone(name) for name in run.to_prune_alone(alone)},
+        central=run.central(),
+    )
+    results = run.results(perplexity, final, versions)
+    with run.steps.step("write model and report"):
+        run.write(results, final)
+    folder.finish(keep_work)
+    return results
+
+
+class _Run:
+    """One run: what its steps share."""
+
+    def __init__(self, config: RunConfig, folder: OutputFolder, steps: Timed) -> None:
+        self.config = config
+        self.folder = folder
+        self.steps = steps
+        self.names = [member.name for member in config.institution]
+        self.settings = PruneSettings(config.pruning.damping, config.pruning.block, config.pruning.device)
+        with steps.step("load model and text") as advance:
+            self.tokenizer = load_tokenizer(config.model)
+            windows = load_windows(config, self.tokenizer, advance)
+            self.model = load_model(config.model, config.pruning.dtype, self.settings.torch_device())
+            self.participants = Participants.fresh(self.names)
+            self.charter = _charter(config, self.model, self.participants)
+            self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
+            self.base = LayerStore(folder.work / "base")
+            snapshot(self.model, self.base)
+        self.calibration = windows.calibration
+        self.measure = Measured(folder.work / "perplexity.json", windows.heldout, steps)
+        self.traffic = Traffic()
+        self.damping_raised: dict[str, list[str]] = {name: [] for name in self.names}
+
+    def model_with(self, store: LayerStore) -> Callable[[], PreTrainedModel]:
+        """The model with the decoder layers of `store`."""
+
+        def load() -> PreTrainedModel:
+            load_weights(self.model, store)
+            return self.model
+
+        return load
+
+    def federate(self) -> tuple[LayerStore, dict[str, Perplexities]]:
+        """All rounds.
+
+        Returns:
+            The final layers, and the perplexities of those institutions whose own pruned model came along the way.
+        """
+        transcript = self.folder.fresh("transcript")
+        _write_bytes(transcript / "charter.json", canonical(self.charter))
+        alone: dict[str, Perplexities] = {}
+        current = self.base
+        for plan in self.plans:
+            pruned = {}
+            for name in self.names:
+                pruned[name] = self._prune_at(name, plan, current)
+                if self.config.evaluation.alone and self._is_alone(name, plan):
+                    alone[name] = self.measure(f"{name} alone", lambda: self.model)
+            current = self._sum(plan, current, pruned, transcript)
+        return current, alone
+
+    def alone(self, name: str) -> Perplexities:
+        """Perplexities of the model that an institution gets from its own text only."""
+        return self.measure(f"{name} alone", lambda: self._prune_whole(f"{name} alone", self.calibration[name]))
+
+    def to_prune_alone(self, known: dict[str, Perplexities]) -> list[str]:
+        """The institutions whose own model is still to be made."""
+        return [name for name in self.names if name not in known] if self.config.evaluation.alone else []
+
+    def central(self) -> Perplexities | None:
+        """Perplexities of the model pruned on everybody's text in one place."""
+        if not self.config.evaluation.central:
+            return None
+        pooled = torch.cat(list(self.calibration.values()))
+        return self.measure("central", lambda: self._prune_whole("central", pooled))
+
+    def results(self, perplexity: PerplexityTable, final: LayerStore, versions: dict[str, str]) -> Results:
+        """Everything that was measured."""
+        weights = {tensor.name: final.weights(tensor.layer, tensor.name) for tensor in self.charter.base.pruned}
+        zeros = {name: int(W.size - np.count_nonzero(W)) for name, W in weights.items()}
+        origin = origin_of(self.config.model)
+        layers = range(self.charter.base.layers)
+        of_layer = [[t.name for t in self.charter.base.pruned if t.layer == layer] for layer in layers]
+        return Results(
+            perplexity=perplexity,
+            sparsity={name: zeros[name] / W.size for name, W in weights.items()},
+            layers=[sum(zeros[n] for n in group) / sum(weights[n].size for n in group) for group in of_layer],
+            cohorts=[[[self.names[index] for index in cohort] for cohort in plan.cohorts] for plan in self.plans],
+            uplink_bits_per_parameter=self._uplink_bits(),
+            bytes_up={name: self.traffic.total(name, "up") for name in self.names},
+            bytes_down={name: self.traffic.total(name, "down") for name in self.names},
+            bytes_by_step=self.traffic.plain(),
+            seconds=self.steps.seconds,
+            damping_raised=self.damping_raised,
+            base_model=origin.name,
+            base_licence=origin.licence,
+            model_digest=self.model_digest,
+            charter_digest=digest(self.charter),
+            config=self.config.model_dump(mode="json"),
+            versions=versions,
+        )
+
+    def write(self, results: Results, final: LayerStore) -> None:
+        """Write the model, its card, the results and the report."""
+        save_model(self.model_with(final)(), self.tokenizer, self.folder.partial / "model")
+        write_model_card(results, self.folder.partial / "model")
+        write_report(results, self.folder.partial / "report.html")
+        _write_bytes(self.folder.partial / "results.json", results.model_dump_json(indent=2).encode())
+
+    def _is_alone(self, name: str, plan: RoundPlan) -> bool:
+        """Whether what the institution pruned for the round is also what it would have pruned for itself."""
+        return len(self.plans) == 1 and len(plan.layers_of(name)) == self.charter.base.layers
+
+    def _prune_at(self, name: str, plan: RoundPlan, start: LayerStore) -> LayerStore:
+        number = plan.context.round
+        store = LayerStore(self.folder.work / f"round-{number}" / name)
+        load_weights(self.model, start)
+        with self.steps.step(f"prune at {name}" + (f", round {number + 1}" if len(self.plans) > 1 else "")) as advance:
+            report = prune(
+                self.model,
+                self.calibration[name],
+                method=self.config.pruning.method,
+                pattern=plan.pattern,
+                settings=self.settings,
+                layers=plan.layers_of(name),
+                store=store,
+                progress=advance,
+            )
+        self.damping_raised[name] += [tensor.name for tensor in report.tensors if tensor.damping_raises]
+        return store
+
+    def _prune_whole(self, label: str, windows: torch.Tensor) -> PreTrainedModel:
+        load_weights(self.model, self.base)
+        for number, pattern in enumerate(self.charter.patterns):
+            with self.steps.step(f"prune {label}") as advance:
+                prune(
+                    self.model,
+                    windows,
+                    method=self.config.pruning.method,
+                    pattern=pattern,
+                    settings=self.settings,
+                    store=LayerStore(self.folder.work / label / f"round-{number}"),
+                    progress=advance,
+                )
+        return self.model
+
+    def _sum(self, plan: RoundPlan, current: LayerStore, pruned: dict[str, LayerStore], transcript: Path) -> LayerStore:
+        number = plan.context.round
+        output = LayerStore(self.folder.work / f"global-{number + 1}")
+        public = PublicWeights(current)
+        answers = len(self.names) * (4 if self.charter.changes_weights else 3)
+        with self.steps.step("secure sums") as advance:
+            if number == 0:
+                for tensor in self.charter.base.pruned:
+                    public.check(tensor)
+            done = iter(range(1, answers + 1))
+            self.model_digest = run_round(
+                plan,
+                self.participants,
+                public,
+                pruned,
+                transcript,
+                output,
+                self.traffic,
+                progress=lambda _: advance(next(done), answers),
+            )
+        return output
+
+    def _uplink_bits(self) -> float:
+        """Mean over institutions of bits sent a weight pruned, all rounds together."""
+        shares = []
+        for name in self.names:
+            index = self.names.index(name)
+            weights = sum(lane.length for plan in self.plans for lane in plan.context.lanes_of(index))
+            shares.append(8 * self.traffic.total(name, "up") / weights)
+        return sum(shares) / len(shares)
+
+
+def _charter(config: RunConfig, model: PreTrainedModel, participants: Participants) -> Charter:
+    """The agreement of a simulated run: fresh keys, and a beacon from the seed, since nobody here needs convincing."""
+    protocol = config.protocol
+    return Charter(
+        run="simulation",
+        server=participants.server.name,
+        server_key=participants.server.public,
+        roster=tuple(
+            Institution(
+                name=member.name, public_key=participants.institutions[member.name].public, capacity=member.capacity
+            )
+            for member in config.institution
+        ),
+        method=config.pruning.method,
+        schedule=tuple(config.pruning.pattern),
+        beacon=hashlib.sha256(f"fedspallm-secure/v1/simulated-beacon/{config.seed}".encode()).hexdigest(),
+        base=describe(model),
+        parameters=Parameters(**protocol.model_dump()),
+    )
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error}.", "Free space; then run again.") from error
