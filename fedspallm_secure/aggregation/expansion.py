@@ -54,11 +54,13 @@ def expand_tensor(
     Args:
         counts: unsigned, shape (d,).
         importance: flat positions -> finite numbers; asked only for the positions of the one count that is split.
-        zeros: how many go, 1 to d.
+        zeros: how many go, 0 to d.
 
     Returns:
         bool, shape (d,), True where the weight stays.
     """
+    if zeros == 0:
+        return np.ones(counts.shape, np.bool_)
     cumulative = np.cumsum(np.bincount(counts))
     border = int(np.searchsorted(cumulative, zeros))
     kept = counts >= border

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = ["RowScales", "row_blocks", "row_scales"]
 
-_BITS = 22  # squares of 22 bits leave room for 2^19 columns in an int64
+_BITS = 22  # squares of up to 2^44 leave room for fewer than 2^19 columns in an int64
 _BLOCK = 2**15  # elements: what a core's second-level cache holds of a few float64 arrays
 
 
@@ -38,7 +38,7 @@ def row_scales(W: NDArray[Any]) -> RowScales:
     """The scales of a base weight.
 
     Args:
-        W: shape (outputs, inputs), any floating dtype, finite, at most 2^19 inputs.
+        W: shape (outputs, inputs), any floating dtype, finite, fewer than 2^19 inputs.
     """
     mean, rms = np.empty((len(W), 1)), np.empty((len(W), 1))
     for rows in row_blocks(W.shape):

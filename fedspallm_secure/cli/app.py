@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -22,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_CACHE = Path(os.environ.get("FEDSPALLM_CACHE") or Path.home() / ".cache" / "fedspallm-secure")
+_CACHE = Path.home() / ".cache" / "fedspallm-secure"
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make; refused if it is there already.")]
 KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep every institution's pruned layers in DIR/work.")]
@@ -36,7 +35,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
+    ] = False,
 ) -> None:
     """Secure, audited, federated pruning of large language models."""
 
@@ -47,7 +48,14 @@ def demo(
     model: Annotated[
         Optional[str], typer.Option(help="Directory or hub name of another base model.")  # noqa: UP045
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder of fetched models and texts.")] = _CACHE,
+    cache: Annotated[
+        Path,
+        typer.Option(
+            envvar="FEDSPALLM_CACHE",
+            show_default="~/.cache/fedspallm-secure",
+            help="Folder of fetched models and texts.",
+        ),
+    ] = _CACHE,
     keep_work: KeepWork = False,
 ) -> None:
     """Prune SmolLM2-135M at five institutions with very different text, and see what federation gains."""
@@ -83,7 +91,13 @@ def simulate(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Directory or hub name.", metavar="MODEL")],
-    data: Annotated[list[str], typer.Option("--data", help="txt, jsonl, json, parquet, or a datasets directory.")],
+    data: Annotated[
+        list[str], typer.Option("--data", help="txt, jsonl, json, parquet, or a datasets directory.", metavar="FILE")
+    ],
+    more: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Further files after --data.", metavar="FILE...", show_default=False),
+    ] = None,
     windows: Annotated[int, typer.Option(min=1, help="Windows a file.")] = 8,
     window: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw of windows.")] = 0,
@@ -97,7 +111,14 @@ def evaluate(
 
     console = Console(stderr=True)
     perplexities = evaluate_files(
-        model, data, windows=windows, window=window, seed=seed, field=field, device=device, shown=TerminalSteps(console)
+        model,
+        data + (more or []),
+        windows=windows,
+        window=window,
+        seed=seed,
+        field=field,
+        device=device,
+        shown=TerminalSteps(console),
     )
     console.print(evaluation_table(perplexities))
     typer.echo(json.dumps(perplexities))

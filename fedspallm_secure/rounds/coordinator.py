@@ -49,6 +49,12 @@ class CoordinatorRound:
         """The new model's digest, once every institution has stated the same one."""
         return self._model if self._confirmed == set(self._plan.context.roster) else None
 
+    def missing(self) -> list[str]:
+        """The institutions whose message of the step that is due has not come, in roster order."""
+        if self._model is None:
+            return self._sums.missing()
+        return [name for name in self._plan.context.roster if name not in self._confirmed]
+
     def receive(self, envelope: Envelope) -> list[Envelope]:
         """Take an institution's message.
 
@@ -83,12 +89,13 @@ class CoordinatorRound:
     def _add_lane(self, lane: Lane) -> LaneBlob:
         contributions = self._sums.contributions(lane)
         total = np.zeros(contributions[0].words, np.uint64)
-        for contribution in contributions:
+        for index, contribution in zip(lane.cohort, contributions, strict=True):
             words = self._blobs.get(contribution.blob)
             if words.size != total.size:
                 raise RemoteProtocolError(
-                    f"A contribution to lane {lane.name} has {words.size} words; {total.size} are due.",
-                    "The round fails; ask the institutions of this layer's cohort.",
+                    f"{self._plan.context.roster[index]!r} stored {words.size} words for lane {lane.name}; "
+                    f"{total.size} are due.",
+                    "The round fails; ask that institution what it sent.",
                 )
             total += words
         return LaneBlob(lane=lane.name, words=total.size, blob=self._blobs.put(total))

@@ -129,6 +129,6 @@ class InstitutionRound:
             )
         if message.model != self._model:
             raise RemoteProtocolError(
-                f"The server computed the model {message.model}, we {self._model}.",
+                f"The server computed the model {message.model}, {self._identity.name!r} {self._model}.",
                 "Do not use the model: one of the two runs another version, or has another base model.",
             )

@@ -229,12 +229,12 @@ class _Run:
 
     def _uplink_bits(self) -> float:
         """Mean over institutions of bits sent a weight pruned, all rounds together."""
-        shares = []
-        for name in self.names:
-            index = self.names.index(name)
+        sent = []
+        for index, name in enumerate(self.names):
             weights = sum(lane.length for plan in self.plans for lane in plan.context.lanes_of(index))
-            shares.append(8 * self.traffic.total(name, "up") / weights)
-        return sum(shares) / len(shares)
+            if weights:  # an institution may be too small for even one layer
+                sent.append(8 * self.traffic.total(name, "up") / weights)
+        return sum(sent) / len(sent)
 
 
 def _charter(config: RunConfig, model: PreTrainedModel, participants: Participants) -> Charter:

@@ -1,0 +1,318 @@
+"""A round in which somebody lies, errs or vanishes ends in an error that names whom or what, never in a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedspallm_secure.errors import ModelError, RemoteProtocolError, StorageError
+from fedspallm_secure.messages import Advertised, Envelope, Masked, ModelStatement, Sums, open_envelope, seal
+from fedspallm_secure.rounds import CoordinatorRound, InstitutionRound, PublicWeights
+from fedspallm_secure.runtime import embedded
+from fedspallm_secure.secagg import Lane
+from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.workspace import LayerStore
+from tests.rounds.synthetic import Run, Setting
+
+Change = Callable[[Lane, NDArray[Any]], NDArray[Any]]
+"""A lane and its sum's digits -> other digits."""
+
+Corrupt = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
+"""A sum's words -> other words."""
+
+
+def _on_words(run: Run, of: str, corrupt: Corrupt) -> Callable[[Envelope], Envelope]:
+    """The server's own forgery: the first lane of one published sum is another blob, and the message is signed anew."""
+    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+
+    def forge(envelope: Envelope) -> Envelope:
+        message = open_envelope(envelope, run.charter.keys)
+        if not isinstance(message, Sums) or message.sum != of:
+            return envelope
+        first = message.lanes[0]
+        name = blobs.put(corrupt(blobs.get(first.blob)))
+        lanes = (first.model_copy(update={"blob": name}), *message.lanes[1:])
+        return seal(message.model_copy(update={"lanes": lanes}), run.participants.server)
+
+    return forge
+
+
+def _on_digits(run: Run, of: str, change: Change, length: int | None = None) -> Callable[[Envelope], Envelope]:
+    """The same, by what the words stand for. `length`: how many digits, all weights of the lane if None."""
+    lane = run.plan().context.lanes[0]
+    packing = lane.votes if of == "votes" else lane.values
+
+    def corrupt(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        altered: NDArray[np.uint64] = packing.pack(change(lane, packing.unpack(words, length or lane.length)))
+        return altered
+
+    return _on_words(run, of, corrupt)
+
+
+def _lying_to_all(monkeypatch: pytest.MonkeyPatch, forge: Callable[[Envelope], Envelope]) -> None:
+    class LyingCoordinator(CoordinatorRound):
+        def receive(self, envelope: Envelope) -> list[Envelope]:
+            return [forge(honest) for honest in super().receive(envelope)]
+
+    monkeypatch.setattr(embedded, "CoordinatorRound", LyingCoordinator)
+
+
+def _lying_to_i2(monkeypatch: pytest.MonkeyPatch, forge: Callable[[Envelope], Envelope]) -> None:
+    class PossiblyDeceived(InstitutionRound):
+        def receive(self, envelope: Envelope) -> Envelope | None:
+            return super().receive(forge(envelope) if self._identity.name == "i2" else envelope)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", PossiblyDeceived)
+
+
+def _one_vote_less(lane: Lane, counts: NDArray[Any]) -> NDArray[Any]:
+    """Takes a vote where all voted: mask and eligible positions stay as they are, the denominator does not."""
+    counts = counts.copy()
+    counts[np.flatnonzero(counts == lane.votes.clients)[0]] -= 1
+    return counts
+
+
+def _one_step_more(lane: Lane, sums: NDArray[Any]) -> NDArray[Any]:
+    """Adds a step to the smallest change, where it is far from what the votes allow."""
+    sums = sums.copy()
+    no_change = lane.values.clients * lane.values.top // 2
+    sums[np.argmin(np.abs(sums.astype(np.int64) - no_change))] += 1
+    return sums
+
+
+def _eligible(run: Run, pruned: dict[str, LayerStore]) -> int:
+    """How many positions of the first lane take part in the values sum, from an honest round of the same run."""
+    plan = run.plan()
+    _, output = run.round(plan, run.base, pruned)
+    name = run.charter.base.pruned[0].name
+    votes = np.sum([store.kept(0, name) for store in pruned.values()], axis=0)
+    return int(np.count_nonzero((output.weights(0, name) != 0) & (votes >= run.setting.minimum_contributors)))
+
+
+@pytest.mark.parametrize(("lie", "victim"), [(_lying_to_all, "i0"), (_lying_to_i2, "i2")])
+def test_altered_counts_give_another_model_and_name_who_found_out(
+    lie: Any, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    lie(monkeypatch, _on_digits(run, "votes", _one_vote_less))
+    with pytest.raises(RemoteProtocolError, match=rf"The server computed the model \w+, '{victim}' \w+\. Do not use"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+@pytest.mark.parametrize(("lie", "victim"), [(_lying_to_all, "i0"), (_lying_to_i2, "i2")])
+def test_altered_sums_give_another_model_and_name_who_found_out(
+    lie: Any, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    pruned = run.prune(run.plan(), run.base)
+    lie(monkeypatch, _on_digits(run, "values", _one_step_more, _eligible(run, pruned)))
+    with pytest.raises(RemoteProtocolError, match=rf"The server computed the model \w+, '{victim}' \w+\. Do not use"):
+        run.round(run.plan(), run.base, pruned)
+
+
+def test_counts_that_call_other_positions_eligible_are_found_by_the_length_of_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    _lying_to_i2(monkeypatch, _on_digits(run, "votes", lambda lane, counts: np.zeros_like(counts)))
+    with pytest.raises(RemoteProtocolError, match=r"'i2' announced 0 words for lane layers\.0\.0\.weight; \d+ are due"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_altered_counts_of_a_method_that_changes_no_weight_give_another_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(method="wanda"), tmp_path)
+    _lying_to_i2(monkeypatch, _on_digits(run, "votes", lambda lane, counts: np.roll(counts, 1)))
+    with pytest.raises(RemoteProtocolError, match=r"The server computed the model \w+, 'i2' "):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_a_sum_larger_than_its_votes_allow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Setting(), tmp_path)
+    pruned = run.prune(run.plan(), run.base)
+
+    def largest(lane: Lane, sums: NDArray[Any]) -> NDArray[Any]:
+        return np.full_like(sums, lane.values.radix - 1)  # as if all had voted and moved by the clip
+
+    _lying_to_all(monkeypatch, _on_digits(run, "values", largest, _eligible(run, pruned)))
+    with pytest.raises(RemoteProtocolError, match=r"sum of lane layers\.0\.0\.weight is larger than its votes allow"):
+        run.round(run.plan(), run.base, pruned)
+
+
+class _TwoFaced(LayerStore):
+    """Votes with its mask, and then sends changes as if it had voted for everything."""
+
+    voted = 0
+
+    def kept(self, layer: int, name: str) -> NDArray[np.bool_]:
+        mask = super().kept(layer, name)
+        self.voted += 1
+        return mask if self.voted == 1 else np.ones_like(mask)
+
+
+def test_an_institution_that_moves_weights_it_did_not_vote_for_fails_the_round(tmp_path: Path) -> None:
+    run = Run(Setting(layers=1, shapes=((12, 16),), change=0), tmp_path)
+    plan = run.plan()
+    pruned = run.prune(plan, run.base)
+    name = run.charter.base.pruned[0].name
+    for store in pruned.values():  # all voters move by the clip, so that one more is one too many
+        store.write(0, {name: run.base.weights(0, name) + np.float32(100)}, {name: store.kept(0, name)})
+    run.round(plan, run.base, pruned)
+    pruned["i3"] = _TwoFaced(pruned["i3"].folder)
+    with pytest.raises(RemoteProtocolError, match=rf"sum of lane {name} is larger than its votes allow"):
+        run.round(plan, run.base, pruned)
+
+
+@pytest.mark.parametrize("of", ["votes", "values"])
+def test_a_published_sum_of_another_length_than_announced_is_refused(
+    of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    _lying_to_all(monkeypatch, _on_words(run, of, lambda words: words[:-1]))
+    with pytest.raises(RemoteProtocolError, match=r"sum of lane layers\.0\.0\.weight has \d+ words; \d+ are due"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_a_published_word_that_is_no_sum_of_digits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Setting(), tmp_path)
+    _lying_to_all(monkeypatch, _on_words(run, "votes", lambda words: words | np.uint64(2**64 - 1)))
+    with pytest.raises(RemoteProtocolError, match="no sum of digits"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_a_blob_that_nobody_stored_is_reported_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Setting(), tmp_path)
+
+    def forge(envelope: Envelope) -> Envelope:
+        message = open_envelope(envelope, run.charter.keys)
+        if not isinstance(message, Sums):
+            return envelope
+        lanes = (message.lanes[0].model_copy(update={"blob": "ab" * 32}), *message.lanes[1:])
+        return seal(message.model_copy(update={"lanes": lanes}), run.participants.server)
+
+    _lying_to_all(monkeypatch, forge)
+    with pytest.raises(StorageError, match="ab" * 32):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named_and_never_sent(value: float, tmp_path: Path) -> None:
+    run = Run(Setting(), tmp_path)
+    plan = run.plan()
+    pruned = run.prune(plan, run.base)
+    names = [tensor.name for tensor in run.tensors(1)]
+    weights = {name: pruned["i1"].weights(1, name) for name in names}
+    weights[names[1]][2, 3] = value
+    pruned["i1"].write(1, weights, {name: pruned["i1"].kept(1, name) for name in names})
+    with pytest.raises(ModelError, match=rf"i1's pruned {names[1]} holds values that are not finite"):
+        run.round(plan, run.base, pruned)
+
+
+def test_another_base_model_at_one_institution_ends_in_a_mismatch_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    pruned = run.prune(run.plan(), run.base)
+    tensor, *others = run.tensors(0)
+    votes = np.sum([store.kept(0, tensor.name) for store in pruned.values()], axis=0)
+    W = run.base.weights(0, tensor.name)
+    at = np.unravel_index(np.argmax(votes), W.shape)
+    W[at] = -W[at]  # the same magnitude: masks and steps stay as they are
+    other = LayerStore(tmp_path / "other-base")
+    other.write(0, {tensor.name: W} | {one.name: run.base.weights(0, one.name) for one in others})
+    other.write(1, {one.name: run.base.weights(1, one.name) for one in run.tensors(1)})
+
+    class WithOtherBase(InstitutionRound):
+        def __init__(self, plan: Any, identity: Any, entropy: Any, public: PublicWeights, *rest: Any) -> None:
+            public = PublicWeights(other) if identity.name == "i2" else public
+            super().__init__(plan, identity, entropy, public, *rest)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", WithOtherBase)
+    with pytest.raises(RemoteProtocolError, match=r"'i2' \w+\. Do not use the model: .* another base model"):
+        run.round(run.plan(), run.base, pruned)
+    with pytest.raises(StorageError, match=rf"{tensor.name} has digest \w+; the charter says {tensor.digest}"):
+        PublicWeights(other).check(tensor)
+    PublicWeights(run.base).check(tensor)
+
+
+def _i2_answers(
+    run: Run, monkeypatch: pytest.MonkeyPatch, forge: Callable[[Masked | ModelStatement], Masked | ModelStatement]
+) -> None:
+    """Institution i2 signs something else than the honest answer."""
+
+    class PossiblyLying(InstitutionRound):
+        def receive(self, envelope: Envelope) -> Envelope | None:
+            answer = super().receive(envelope)
+            if answer is None or self._identity.name != "i2":
+                return answer
+            message = open_envelope(answer, run.charter.keys)
+            assert isinstance(message, Masked | ModelStatement)
+            return seal(forge(message), self._identity)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", PossiblyLying)
+
+
+def test_an_institution_that_states_another_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Setting(), tmp_path)
+
+    def forge(message: Masked | ModelStatement) -> Masked | ModelStatement:
+        return message.model_copy(update={"model": "cd" * 32}) if isinstance(message, ModelStatement) else message
+
+    _i2_answers(run, monkeypatch, forge)
+    with pytest.raises(RemoteProtocolError, match=rf"'i2' computed the model {'cd' * 32}, the server \w+\."):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_a_contribution_of_another_length_than_announced_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+
+    def forge(message: Masked | ModelStatement) -> Masked | ModelStatement:
+        if isinstance(message, ModelStatement):
+            return message
+        first = message.lanes[0]
+        short = first.model_copy(update={"blob": blobs.put(blobs.get(first.blob)[1:])})
+        return message.model_copy(update={"lanes": (short, *message.lanes[1:])})
+
+    _i2_answers(run, monkeypatch, forge)
+    with pytest.raises(RemoteProtocolError, match=r"'i2' stored \d+ words for lane layers\.0\.0\.weight; \d+ are due"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+@pytest.mark.parametrize("last", ["advertised", "votes", "values"])
+def test_an_institution_that_never_answers_is_named(last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Setting(), tmp_path)
+
+    class PossiblyVanished(InstitutionRound):
+        gone = False
+
+        def receive(self, envelope: Envelope) -> Envelope | None:
+            message = open_envelope(envelope, run.charter.keys)
+            heard = "advertised" if isinstance(message, Advertised) else getattr(message, "sum", "")
+            self.gone |= self._identity.name in ("i1", "i4") and heard == last
+            return None if self.gone else super().receive(envelope)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", PossiblyVanished)
+    with pytest.raises(RemoteProtocolError, match=r"without an answer of i1, i4\."):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+
+
+def test_at_first_everybody_is_missing_and_then_those_who_have_not_advertised(tmp_path: Path) -> None:
+    run = Run(Setting(), tmp_path)
+    plan, public, blobs = run.plan(), PublicWeights(run.base), BlobStore(tmp_path / "blobs")
+    coordinator = CoordinatorRound(plan, run.participants.server, public, blobs, LayerStore(tmp_path / "out"))
+    assert coordinator.missing() == run.names
+    for name in ("i3", "i0"):
+        own = LayerStore(tmp_path / name)
+        identity = run.participants.institutions[name]
+        coordinator.receive(InstitutionRound(plan, identity, run.entropy, public, own, blobs, None).start())
+    assert coordinator.missing() == ["i1", "i2", "i4"]
+    assert coordinator.model is None

@@ -1,0 +1,109 @@
+"""What a round sends is what it leaves behind: every byte is counted once a reader, and no payload is in the clear."""
+
+from __future__ import annotations
+
+from math import floor, log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedspallm_secure.messages import Advertise, Masked, Sums, canonical, open_envelope
+from fedspallm_secure.transcript import BlobStore, Log
+from tests.rounds.synthetic import Run, Setting
+
+Words = NDArray[np.uint64]
+
+_SAMPLED = Setting(clients=4, layers=3, shapes=((64, 96),), capacities=("1", "1", "1", "0.7"), minimum_cohort=3)
+
+
+@pytest.mark.parametrize("setting", [Setting(), Setting(method="wanda"), _SAMPLED])
+def test_traffic_is_the_size_of_the_envelopes_and_payloads_of_the_transcript(setting: Setting, tmp_path: Path) -> None:
+    run = Run(setting, tmp_path)
+    plan = run.plan()
+    run.round(plan, run.base, run.prune(plan, run.base))
+    blobs = BlobStore(run.transcript(plan) / "blobs")
+    up = dict.fromkeys(run.names, 0)
+    down = 0
+    for envelope in Log(run.transcript(plan) / "log.jsonl"):
+        message = open_envelope(envelope, run.charter.keys)
+        payloads = [blobs.get(lane.blob) for lane in message.lanes] if isinstance(message, Masked | Sums) else []
+        size = len(canonical(envelope)) + sum(payload.nbytes for payload in payloads)
+        if message.sender in up:
+            up[message.sender] += size
+        else:
+            down += size
+    assert {name: run.traffic.total(name, "up") for name in run.names} == up
+    assert {run.traffic.total(name, "down") for name in run.names} == {down}
+
+
+@pytest.mark.parametrize("clients", [3, 5, 8])
+def test_votes_cost_a_digit_of_n_plus_1_values_a_weight(clients: int, tmp_path: Path) -> None:
+    run = Run(Setting(clients=clients, layers=1, shapes=((256, 384), (384, 256))), tmp_path)
+    plan = run.plan()
+    run.round(plan, run.base, run.prune(plan, run.base))
+    weights = sum(lane.length for lane in plan.context.lanes)
+    envelope_and_last_words = 2_000  # bytes
+    for name in run.names:
+        bits = 8 * run.traffic.plain()[name]["up"]["votes"] / weights
+        assert bits <= 64 / floor(64 / log2(clients + 1)) + 8 * envelope_and_last_words / weights
+
+
+def test_what_a_method_does_not_send_is_not_counted(tmp_path: Path) -> None:
+    run = Run(Setting(method="wanda"), tmp_path)
+    run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+    for ways in run.traffic.plain().values():
+        assert set(ways["up"]) == set(ways["down"]) == {"keys", "votes", "model"}
+
+
+def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_masks_cancel_over_the_cohort(
+    tmp_path: Path,
+) -> None:
+    run = Run(_SAMPLED, tmp_path)
+    plan = run.plan()
+    pruned = run.prune(plan, run.base)
+    run.round(plan, run.base, pruned)
+    masked, published = _payloads(run)
+    run.round(plan, run.base, pruned)  # the same weights again, under fresh keys
+    masked_again, published_again = _payloads(run)
+    for lane in plan.context.lanes:
+        cohort = [run.names[index] for index in lane.cohort]
+        for of in ("votes", "values"):
+            assert [name for name in run.names if (of, name, lane.name) in masked] == cohort
+            total = sum((masked[of, name, lane.name] for name in cohort), np.uint64(0))
+            assert np.array_equal(total, published[of, lane.name])
+            assert np.array_equal(total, published_again[of, lane.name])
+            for name in cohort:
+                assert (masked[of, name, lane.name] != masked_again[of, name, lane.name]).all()
+        for name in cohort:
+            plain = lane.votes.pack(pruned[name].kept(plan.tensor(lane).layer, lane.name).reshape(-1))
+            assert (masked["votes", name, lane.name] != plain).all()
+
+
+def _payloads(run: Run) -> tuple[dict[tuple[str, str, str], Words], dict[tuple[str, str], Words]]:
+    """The masked lanes by (sum, sender, lane) and the published ones by (sum, lane), of the last round in the log."""
+    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+    masked: dict[tuple[str, str, str], Words] = {}
+    published: dict[tuple[str, str], Words] = {}
+    for envelope in Log(run.transcript(run.plan()) / "log.jsonl"):
+        message = open_envelope(envelope, run.charter.keys)
+        if isinstance(message, Masked):
+            masked |= {(message.sum, message.sender, lane.lane): blobs.get(lane.blob) for lane in message.lanes}
+        elif isinstance(message, Sums):
+            published |= {(message.sum, lane.lane): blobs.get(lane.blob) for lane in message.lanes}
+    return masked, published
+
+
+def test_ephemeral_keys_are_fresh_in_every_round_and_sum(tmp_path: Path) -> None:
+    run = Run(Setting(schedule=("0.3", "0.5")), tmp_path)
+    current = run.base
+    keys = []
+    for number in (0, 1):
+        plan = run.plan(number)
+        _, current = run.round(plan, current, run.prune(plan, current))
+        for envelope in Log(run.transcript(plan) / "log.jsonl"):
+            message = open_envelope(envelope, run.charter.keys)
+            if isinstance(message, Advertise):
+                keys += [message.votes, message.values]
+    assert len(keys) == len(set(keys)) == 2 * 2 * len(run.names)
