@@ -1,6 +1,6 @@
 """What the institutions agree on before a run."""
 
-from fedspallm_secure.charter.charter import Base, Charter, Institution, Method, Parameters, Tensor
+from fedspallm_secure.charter.charter import Base, Charter, Decimal, Institution, Method, Parameters, Tensor
 from fedspallm_secure.charter.digests import model_digest, tensor_digest
 from fedspallm_secure.charter.gate import check_charter
 from fedspallm_secure.charter.pattern import NM, Pattern, Unstructured, parse_pattern
@@ -9,6 +9,7 @@ __all__ = [
     "NM",
     "Base",
     "Charter",
+    "Decimal",
     "Institution",
     "Method",
     "Parameters",

@@ -13,11 +13,12 @@ from pydantic import Field
 from fedspallm_secure.charter.pattern import Pattern, parse_pattern
 from fedspallm_secure.messages import Count, Frozen, Hex32, LaneName, Name
 
-__all__ = ["Base", "Charter", "Institution", "Method", "Parameters", "Tensor"]
+__all__ = ["Base", "Charter", "Decimal", "Institution", "Method", "Parameters", "Tensor"]
 
 Method = Literal["sparsegpt", "wanda", "magnitude"]
 
 Decimal = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")]
+"""A non-negative number, exact: "1", "0.5"."""
 
 
 class Institution(Frozen):

@@ -21,6 +21,7 @@ def check_charter(charter: Charter) -> None:
         CharterError: says which rule is broken, by which numbers, and what to change.
     """
     _check_participants(charter)
+    _check_base(charter)
     _check_thresholds(charter)
     _check_schedule(charter)
 
@@ -31,6 +32,19 @@ def _check_participants(charter: Charter) -> None:
     for what, values in (("name", names), ("public key", keys)):
         if len(set(values)) != len(values):
             raise CharterError(f"Two participants have the same {what}.", "Give each its own.")
+
+
+def _check_base(charter: Charter) -> None:
+    base = charter.base
+    names = [*(tensor.name for tensor in base.pruned), *base.rest]
+    if len(set(names)) != len(names):
+        raise CharterError("The base model names a tensor twice.", "List each tensor once, as pruned or as the rest.")
+    for tensor in base.pruned:
+        if tensor.layer >= base.layers:
+            raise CharterError(
+                f"{tensor.name} is in decoder layer {tensor.layer}, but the base model has {base.layers}.",
+                "Count the layers from 0, and list the base model again.",
+            )
 
 
 def _check_thresholds(charter: Charter) -> None:

@@ -6,6 +6,7 @@ number, never a float, so that every machine zeroes the same number of weights.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -54,6 +55,10 @@ class NM:
 
 Pattern = Unstructured | NM
 
+# Nothing else that Fraction and int read, such as an exponent: "1e-999999999" would take all memory.
+_SHARE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?|[0-9]{1,18}/[1-9][0-9]{0,17}")
+_N_OF_M = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
+
 
 def parse_pattern(text: str) -> Pattern:
     """Read "0.5" (unstructured, decimal or fraction "1/3") or "2:4" (N:M, N = weights kept).
@@ -62,16 +67,12 @@ def parse_pattern(text: str) -> Pattern:
         CharterError: the text is neither, the sparsity is outside (0, 1), or N is not between 1 and M - 1.
     """
     todo = 'Write a sparsity between 0 and 1 such as "0.5", or N:M with 1 <= N < M such as "2:4" (N = weights kept).'
-    head, colon, tail = text.partition(":")
-    try:
-        if colon:
-            pattern = NM(int(head), int(tail))
-            if 1 <= pattern.kept < pattern.group:
-                return pattern
-        else:
-            sparsity = Fraction(text)
-            if 0 < sparsity < 1:
-                return Unstructured(sparsity)
-    except (ValueError, ZeroDivisionError):
-        pass
+    if groups := _N_OF_M.fullmatch(text):
+        pattern = NM(int(groups[1]), int(groups[2]))
+        if 1 <= pattern.kept < pattern.group:
+            return pattern
+    elif _SHARE.fullmatch(text):
+        sparsity = Fraction(text)
+        if 0 < sparsity < 1:
+            return Unstructured(sparsity)
     raise CharterError(f"{text!r} is not a pruning pattern.", todo)

@@ -8,7 +8,6 @@ message written differently, is refused, so that a message has exactly one signe
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -68,10 +67,10 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
     if signature.keyid not in keys:
         raise RemoteProtocolError(f"The signer {signature.keyid!r} is not in the charter.", todo)
     try:
-        payload = base64.b64decode(envelope.payload, validate=True)
+        payload = _base64(envelope.payload)
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(keys[signature.keyid]))
-        key.verify(base64.b64decode(signature.sig, validate=True), _pre_authentication_encoding(payload))
-    except (InvalidSignature, binascii.Error) as error:
+        key.verify(_base64(signature.sig), _pre_authentication_encoding(payload))
+    except (InvalidSignature, ValueError) as error:
         raise RemoteProtocolError(f"The signature of {signature.keyid!r} does not hold.", todo) from error
     try:
         message = _messages.validate_json(payload)
@@ -82,6 +81,14 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
     if message.sender != signature.keyid:
         raise RemoteProtocolError(f"{signature.keyid!r} signed a message in the name of {message.sender!r}.", todo)
     return message
+
+
+def _base64(text: str) -> bytes:
+    """What `text` encodes; ValueError where an encoder would have written those bytes differently."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not canonical base64")
+    return data
 
 
 def _pre_authentication_encoding(payload: bytes) -> bytes:

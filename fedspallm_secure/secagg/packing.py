@@ -40,7 +40,7 @@ class Packing:
     digits: int
 
     def __post_init__(self) -> None:
-        if self.clients < 1 or self.top < 1 or self.digits < 1 or self.radix**self.digits > _WORD:
+        if self.clients < 1 or self.top < 1 or not _fits(self.radix, self.digits):
             raise CharterError(
                 f"{self.digits} digits of up to {self.top} from {self.clients} clients do not fit a 64-bit word.",
                 "Lower digits_per_word, or split the roster.",
@@ -64,7 +64,7 @@ class Packing:
         """One client's digits, or a sum of several clients' digits, as words.
 
         Args:
-            digits: shape (L,), any integer or bool dtype, values in [0, R - 1].
+            digits: shape (L,), any unsigned or bool dtype, values in [0, R - 1].
 
         Returns:
             uint64, shape (ceil(L / k),).
@@ -114,7 +114,7 @@ class Packing:
 def votes_packing(clients: int) -> Packing:
     """The most digits a word for votes, q = 1."""
     digits = 1
-    while (clients + 1) ** (digits + 1) <= _WORD:
+    while _fits(clients + 1, digits + 1):
         digits += 1
     return Packing(clients, 1, digits)
 
@@ -128,5 +128,10 @@ def values_packing(clients: int, digits: int) -> Packing:
     low, high = 0, _LARGEST_TOP // 2  # Q fits at low (0: nothing to fit), perhaps not at high + 1
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if (2 * clients * middle + 1) ** digits <= _WORD else (low, middle - 1)
+        low, high = (middle, high) if _fits(2 * clients * middle + 1, digits) else (low, middle - 1)
     return Packing(clients, 2 * low, digits)
+
+
+def _fits(radix: int, digits: int) -> bool:
+    """Whether R^k <= 2^64, for R < 2^64 (a radix is a word itself) and 1 <= k <= 64 (R >= 2, so no other k can fit)."""
+    return radix < _WORD and 1 <= digits <= 64 and radix**digits <= _WORD

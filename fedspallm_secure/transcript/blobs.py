@@ -57,7 +57,7 @@ class BlobStore:
         """The words stored under `name`.
 
         Raises:
-            StorageError: there is no such blob, or its bytes have another digest.
+            StorageError: there is no such blob, its bytes have another digest, or they are not whole words.
         """
         path = self.folder / name
         try:
@@ -68,4 +68,8 @@ class BlobStore:
             ) from error
         if hashlib.sha256(data).hexdigest() != name:
             raise StorageError(f"{path} does not hold what its name says.", "Fetch it again from its sender.")
+        if len(data) % 8:
+            raise StorageError(
+                f"{path} has {len(data)} bytes, which are not whole 64-bit words.", "Ask its sender for the payload."
+            )
         return np.frombuffer(data, "<u8")

@@ -1,0 +1,20 @@
+"""Local pruning: what one institution does to the public base model with its own calibration text."""
+
+from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear, decoder_layers
+from fedspallm_secure.pruning.layer_files import load_masks, load_weights, snapshot, to_numpy
+from fedspallm_secure.pruning.layerwise import Method, PruneSettings, PruningReport, TensorReport, prune
+
+__all__ = [
+    "DecoderLayer",
+    "Method",
+    "PrunableLinear",
+    "PruneSettings",
+    "PruningReport",
+    "TensorReport",
+    "decoder_layers",
+    "load_masks",
+    "load_weights",
+    "prune",
+    "snapshot",
+    "to_numpy",
+]

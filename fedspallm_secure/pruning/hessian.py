@@ -1,0 +1,99 @@
+"""The second moments of the inputs of a layer's linear modules: all that SparseGPT and Wanda see of the data.
+
+SparseGPT (arXiv 2301.00774) needs the Hessian of the layer-wise squared error, `H = 2/n sum_t x_t x_t^T` over the n
+calibration tokens; Wanda (arXiv 2306.11695) only its diagonal. Linear modules that are handed the same input tensor
+(q, k and v; gate and up) share one moment and, later, one factorisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fedspallm_secure.errors import ModelError, NumericalError
+from fedspallm_secure.pruning.capture import LayerCall
+from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear
+
+__all__ = ["SharedInput", "second_moments"]
+
+SharedInput = tuple[tuple[PrunableLinear, ...], torch.Tensor]
+"""Linear modules that see one input, and its second moment: float32 (inputs, inputs), or (inputs,) for the diagonal."""
+
+
+@torch.no_grad()
+def second_moments(
+    layer: DecoderLayer, call: LayerCall, hidden: Iterable[torch.Tensor], *, diagonal: bool
+) -> list[SharedInput]:
+    """Run `layer` on every window and accumulate, in float32, the second moment of each distinct input.
+
+    Args:
+        layer: the layer, on the device to work on.
+        call: how to call it, on the same device.
+        hidden: the layer's inputs, one (1, T, width) a window, on the same device, all of one length.
+        diagonal: only the diagonal (Wanda).
+
+    Raises:
+        ModelError: the layer has a linear module that its forward pass does not use.
+        NumericalError: an activation is not finite.
+    """
+    groups: list[tuple[PrunableLinear, ...]] = []
+    moments: list[torch.Tensor] = []
+    tokens = 0
+    with _inputs_seen(layer) as seen:
+        for state in hidden:
+            call(layer.module, state)
+            if not groups:
+                groups = _by_input(layer, seen)
+                moments = [_empty(seen[group[0].name], diagonal) for group in groups]
+            for group, moment in zip(groups, moments, strict=True):
+                x = seen[group[0].name].flatten(0, -2).float()
+                if diagonal:
+                    moment.add_(x.square().sum(dim=0))
+                else:
+                    moment.addmm_(x.T, x)
+            tokens += state.shape[:-1].numel()
+            seen.clear()
+    for group, moment in zip(groups, moments, strict=True):
+        moment.mul_(2 / tokens)
+        if not moment.isfinite().all():
+            raise NumericalError(
+                f"The calibration inputs of {group[0].name} are not finite.",
+                "Load the model in bfloat16 or float32: float16 can overflow.",
+            )
+    return list(zip(groups, moments, strict=True))
+
+
+@contextmanager
+def _inputs_seen(layer: DecoderLayer) -> Iterator[dict[str, torch.Tensor]]:
+    """The input of each linear module in the latest forward pass, by parameter name."""
+    seen: dict[str, torch.Tensor] = {}
+
+    def watch(linear: PrunableLinear) -> torch.utils.hooks.RemovableHandle:
+        return linear.module.register_forward_pre_hook(lambda _, args: seen.update({linear.name: args[0]}))
+
+    handles = [watch(linear) for linear in layer.linears]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _by_input(layer: DecoderLayer, seen: dict[str, torch.Tensor]) -> list[tuple[PrunableLinear, ...]]:
+    groups: dict[int, list[PrunableLinear]] = {}
+    for linear in layer.linears:
+        if linear.name not in seen:
+            raise ModelError(
+                f"Decoder layer {layer.index} does not use {linear.name} on the calibration text.",
+                "Models that route tokens past some of their linear modules can't be pruned here.",
+            )
+        # Every tensor in `seen` is alive, so equal ids are the same tensor.
+        groups.setdefault(id(seen[linear.name]), []).append(linear)
+    return [tuple(group) for group in groups.values()]
+
+
+def _empty(x: torch.Tensor, diagonal: bool) -> torch.Tensor:
+    inputs = x.shape[-1]
+    return torch.zeros((inputs,) if diagonal else (inputs, inputs), dtype=torch.float32, device=x.device)

@@ -1,0 +1,61 @@
+"""A charter that every rule allows, and the same with single fields changed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fedspallm_secure.charter import Base, Charter, Institution, Parameters, Tensor
+
+__all__ = ["example_charter", "example_digest", "example_parameters"]
+
+
+def example_digest(text: str) -> str:
+    """64 hexadecimal digits that stand for `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def example_parameters(**changes: Any) -> Parameters:
+    """Thresholds that four institutions meet without room to spare, but for `changes`."""
+    fields: dict[str, Any] = {
+        "minimum_cohort": 4,
+        "minimum_contributors": 3,
+        "dropout_margin": 1,
+        "colluders": 1,
+        "digits_per_word": 6,
+        "clip": "1.0",
+    }
+    return Parameters(**fields | changes)
+
+
+def example_charter(**changes: Any) -> Charter:
+    """Four institutions and a model of two layers with one pruned tensor each, but for `changes`."""
+    fields: dict[str, Any] = {
+        "run": "spring",
+        "server": "server",
+        "server_key": example_digest("server"),
+        "roster": tuple(
+            Institution(name=name, public_key=example_digest(name), capacity="1")
+            for name in ("aachen", "berlin", "celle", "dresden")
+        ),
+        "method": "sparsegpt",
+        "schedule": ("0.25", "0.5"),
+        "beacon": example_digest("beacon"),
+        "base": Base(
+            layers=2,
+            pruned=tuple(
+                Tensor(
+                    name=f"layer.{layer}.weight",
+                    layer=layer,
+                    rows=2,
+                    columns=12,
+                    dtype="float32",
+                    digest=example_digest(f"weight {layer}"),
+                )
+                for layer in range(2)
+            ),
+            rest={"head.weight": example_digest("head")},
+        ),
+        "parameters": example_parameters(),
+    }
+    return Charter(**fields | changes)

@@ -1,0 +1,121 @@
+"""A charter has one digest, and no field of it can change unnoticed; nor can it hold what it has no room for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from example_charter import example_charter, example_digest
+from pydantic import ValidationError
+
+from fedspallm_secure.charter import Charter
+from fedspallm_secure.messages import canonical, digest
+
+# What a leaf becomes: another valid value of the same field.
+_OTHER = {
+    "spring": "autumn",
+    "sparsegpt": "wanda",
+    "float32": "float16",
+    "0.25": "0.3",
+    "0.5": "2:4",
+    "1": "0.75",
+    "1.0": "1.00",
+    "head.weight": "tail.weight",
+}
+
+
+def _other(leaf: Any) -> Any:
+    if isinstance(leaf, int):
+        return leaf + 1
+    if len(leaf) == 64:
+        return example_digest(leaf)
+    return _OTHER.get(leaf, leaf + "x")
+
+
+def _changed(node: Any) -> Iterator[Any]:
+    """`node` with one leaf, one key or one element changed, one after the other, everywhere in it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            for other in _changed(value):
+                yield node | {key: other}
+        if "head.weight" in node:
+            yield {_other(key): value for key, value in node.items()}
+            yield node | {"extra.weight": example_digest("extra")}
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            for other in _changed(value):
+                yield [*node[:index], other, *node[index + 1 :]]
+            yield node[:index] + node[index + 1 :]
+        yield node[::-1]
+    else:
+        yield _other(node)
+
+
+def test_any_changed_field_changes_the_digest() -> None:
+    charter = example_charter()
+    body = json.loads(canonical(charter))
+    del body["version"]
+    digests = {digest(charter)}
+    changes = list(_changed(body))
+    for change in changes:
+        digests.add(digest(Charter.model_validate_json(json.dumps(change))))
+    assert len(changes) > 50
+    assert len(digests) == 1 + len(changes)
+
+
+def test_the_digest_does_not_depend_on_how_the_charter_was_written() -> None:
+    charter = example_charter()
+    body = json.loads(canonical(charter))
+    backwards = dict(reversed(body.items()))
+    assert digest(Charter.model_validate_json(json.dumps(backwards, indent=3))) == digest(charter)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "fedspallm-secure/charter/v2"),
+        ("run", ""),
+        ("run", "a b"),
+        ("run", "../up"),
+        ("run", "x" * 65),
+        ("run", "spring\n"),
+        ("server_key", "AB" * 32),
+        ("server_key", "ab" * 31),
+        ("beacon", "ab" * 32 + "\n"),
+        ("method", "obc"),
+        ("surprise", 1),
+    ],
+)
+def test_a_field_that_is_malformed_or_unknown_is_refused(field: str, value: object) -> None:
+    body = json.loads(canonical(example_charter()))
+    with pytest.raises(ValidationError, match=field):
+        Charter.model_validate_json(json.dumps(body | {field: value}))
+
+
+@pytest.mark.parametrize("value", [1.0, "1", True, -1, 2**53])
+def test_a_number_is_a_whole_one_that_every_reader_holds_exactly(value: object) -> None:
+    body = json.loads(canonical(example_charter()))
+    body["parameters"]["digits_per_word"] = value
+    with pytest.raises(ValidationError, match="digits_per_word"):
+        Charter.model_validate_json(json.dumps(body))
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1e3", ".5", "1.", "1/2", "nan", " 1", "1" * 10, "0." + "1" * 10])
+def test_a_decimal_is_digits_and_one_point(value: str) -> None:
+    body = json.loads(canonical(example_charter()))
+    body["parameters"]["clip"] = value
+    with pytest.raises(ValidationError, match="clip"):
+        Charter.model_validate_json(json.dumps(body))
+
+
+def test_everybody_has_its_own_key_by_name() -> None:
+    charter = example_charter()
+    assert charter.keys == {name: example_digest(name) for name in ("server", "aachen", "berlin", "celle", "dresden")}
+
+
+def test_only_sparsegpt_changes_weights() -> None:
+    assert example_charter().changes_weights
+    assert not example_charter(method="wanda").changes_weights
+    assert not example_charter(method="magnitude").changes_weights

@@ -1,0 +1,118 @@
+"""The gate lets a sound charter through and refuses each broken rule with the numbers that break it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from example_charter import example_charter, example_digest, example_parameters
+
+from fedspallm_secure.charter import Base, Charter, Institution, check_charter
+from fedspallm_secure.errors import CharterError
+
+_ROSTER = example_charter().roster
+_BASE = example_charter().base
+
+
+def _member(name: str, key: str) -> Institution:
+    return Institution(name=name, public_key=example_digest(key), capacity="1")
+
+
+def _parameters(**changes: Any) -> Charter:
+    return example_charter(parameters=example_parameters(**changes))
+
+
+def _base(**changes: Any) -> Base:
+    return _BASE.model_copy(update=changes)
+
+
+def test_the_example_passes() -> None:
+    check_charter(example_charter())
+
+
+REFUSED: dict[str, tuple[Charter, str]] = {
+    "two institutions of one name": (
+        example_charter(roster=(*_ROSTER, _member("berlin", "another"))),
+        "same name",
+    ),
+    "an institution with the server's name": (
+        example_charter(roster=(*_ROSTER, _member("server", "another"))),
+        "same name",
+    ),
+    "two institutions of one key": (
+        example_charter(roster=(*_ROSTER, _member("essen", "berlin"))),
+        "same public key",
+    ),
+    "an institution with the server's key": (
+        example_charter(roster=(*_ROSTER, _member("essen", "server"))),
+        "same public key",
+    ),
+    "colluders could subtract all but one": (
+        _parameters(minimum_contributors=3, colluders=2),
+        "minimum_contributors is 3 with 2 colluders * at least 4",
+    ),
+    "a single contributor": (
+        _parameters(minimum_contributors=1, colluders=0),
+        "minimum_contributors is 1 with 0 colluders * at least 2",
+    ),
+    "a cohort below the bar": (
+        _parameters(minimum_cohort=3, minimum_contributors=3, dropout_margin=1),
+        "minimum_cohort is 3, but a position needs 4 votes * at least 4",
+    ),
+    "fewer institutions than a cohort": (
+        example_charter(roster=_ROSTER[:3]),
+        "3 institutions are fewer than the minimum cohort of 4",
+    ),
+    "no institution": (example_charter(roster=()), "0 institutions"),
+    "clipped to nothing": (_parameters(clip="0.000"), "clip is 0"),
+    "no round": (example_charter(schedule=()), "no round"),
+    "no pattern": (example_charter(schedule=("half",)), "'half' is not a pruning pattern"),
+    "a round that revives weights": (
+        example_charter(schedule=("0.5", "0.25")),
+        "['0.5', '0.25'] goes back",
+    ),
+    "N:M after a higher sparsity": (
+        example_charter(schedule=("0.6", "2:4")),
+        "['0.6', '2:4'] goes back",
+    ),
+    "columns that no group of M divides": (
+        example_charter(schedule=("4:8",)),
+        "layer.0.weight has 12 inputs, not a multiple of 8",
+    ),
+    "one tensor listed twice": (
+        example_charter(base=_base(pruned=(*_BASE.pruned, _BASE.pruned[0]))),
+        "names a tensor twice",
+    ),
+    "one tensor pruned and at rest": (
+        example_charter(base=_base(rest={"layer.1.weight": example_digest("rest")})),
+        "names a tensor twice",
+    ),
+    "a tensor in a layer that is not there": (
+        example_charter(base=_base(layers=1)),
+        "layer.1.weight is in decoder layer 1, but the base model has 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_each_broken_rule_is_refused_by_its_numbers(name: str) -> None:
+    charter, says = REFUSED[name]
+    words = ".*".join(re.escape(part) for part in says.split(" * "))
+    with pytest.raises(CharterError, match=words):
+        check_charter(charter)
+
+
+@pytest.mark.parametrize(
+    "charter",
+    [
+        _parameters(minimum_contributors=3, colluders=1, dropout_margin=0, minimum_cohort=3),
+        _parameters(minimum_cohort=4, minimum_contributors=4, dropout_margin=0, colluders=2),
+        example_charter(schedule=("0.5", "0.5", "2:4")),
+        example_charter(schedule=("1:4", "3:12")),
+        example_charter(method="wanda", parameters=example_parameters(clip="0")),
+    ],
+    ids=["bar met exactly", "colluders met exactly", "equal rounds", "groups that divide", "no values, no clip"],
+)
+def test_what_just_meets_a_rule_passes(charter: Charter) -> None:
+    check_charter(charter)

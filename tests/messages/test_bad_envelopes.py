@@ -1,0 +1,153 @@
+"""Every way in which an envelope can be bad is refused as the sender's fault, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from example_messages import ALICE, BOB, EXAMPLES, KEYS
+from pydantic import ValidationError
+
+from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.messages import Envelope, Identity, canonical, open_envelope, seal
+from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
+
+_GOOD = seal(EXAMPLES["model"], ALICE)
+_BODY: dict[str, Any] = json.loads(base64.b64decode(_GOOD.payload))
+
+
+def _signed(payload: bytes, identity: Identity = ALICE, kind: str = PAYLOAD_TYPE) -> Envelope:
+    """Anything at all, signed as DSSE says."""
+    encoding = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
+    return _with(
+        payloadType=kind,
+        payload=base64.b64encode(payload).decode(),
+        keyid=identity.name,
+        sig=base64.b64encode(identity.key.sign(encoding)).decode(),
+    )
+
+
+def _body(**changes: Any) -> Envelope:
+    """The good message with fields changed or added, in canonical form, signed by alice."""
+    return _signed(json.dumps(_BODY | changes, separators=(",", ":"), sort_keys=True).encode())
+
+
+def _with(**changes: str) -> Envelope:
+    """The good envelope with fields changed after signing."""
+    fields = {
+        "payloadType": _GOOD.payloadType,
+        "payload": _GOOD.payload,
+        "keyid": _GOOD.signatures[0].keyid,
+        "sig": _GOOD.signatures[0].sig,
+    } | changes
+    signature = {"keyid": fields.pop("keyid"), "sig": fields.pop("sig")}
+    return Envelope.model_validate_json(json.dumps({**fields, "signatures": [signature]}))
+
+
+def _flipped(text: str, index: int) -> str:
+    data = bytearray(base64.b64decode(text))
+    data[index] ^= 1
+    return base64.b64encode(data).decode()
+
+
+def _last_bits(text: str) -> str:
+    """The same bytes in base64 whose unused last bits are not zero."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    end = text.rstrip("=")
+    changed = end[:-1] + alphabet[alphabet.index(end[-1]) + 1] + "=" * (len(text) - len(end))
+    assert base64.b64decode(changed) == base64.b64decode(text)
+    return changed
+
+
+_PAYLOAD = base64.b64decode(_GOOD.payload)
+_HOLDS = "signature of 'alice' does not hold"
+_NO_MESSAGE = "no message"
+_FORM = "not in canonical form"
+
+BAD: dict[str, tuple[Callable[[], Envelope], str]] = {
+    "unknown signer": (lambda: _with(keyid="mallory"), "'mallory' is not in the charter"),
+    "signature by another key": (
+        lambda: _with(sig=seal(EXAMPLES["model"], Identity("alice", BOB.key)).signatures[0].sig),
+        _HOLDS,
+    ),
+    "another's name on a good signature": (lambda: _with(keyid="bob"), "signature of 'bob' does not hold"),
+    "signature of another message": (lambda: _with(sig=seal(EXAMPLES["sums"], ALICE).signatures[0].sig), _HOLDS),
+    "first payload byte flipped": (lambda: _with(payload=_flipped(_GOOD.payload, 0)), _HOLDS),
+    "last payload byte flipped": (lambda: _with(payload=_flipped(_GOOD.payload, -1)), _HOLDS),
+    "first signature byte flipped": (lambda: _with(sig=_flipped(_GOOD.signatures[0].sig, 0)), _HOLDS),
+    "last signature byte flipped": (lambda: _with(sig=_flipped(_GOOD.signatures[0].sig, -1)), _HOLDS),
+    "signature cut": (lambda: _with(sig=base64.b64encode(bytes(63)).decode()), _HOLDS),
+    "no signature bytes": (lambda: _with(sig=""), _HOLDS),
+    "junk base64 payload": (lambda: _with(payload="!" + _GOOD.payload[1:]), _HOLDS),
+    "junk base64 signature": (lambda: _with(sig="no base64"), _HOLDS),
+    "payload beyond ascii": (lambda: _with(payload="é" + _GOOD.payload[1:]), _HOLDS),
+    "signature beyond ascii": (lambda: _with(sig="é" + _GOOD.signatures[0].sig[1:]), _HOLDS),
+    "unpadded signature": (lambda: _with(sig=_GOOD.signatures[0].sig.rstrip("=")), _HOLDS),
+    "a line feed in the payload": (lambda: _with(payload=_GOOD.payload + "\n"), _HOLDS),
+    "unused bits set in the signature": (lambda: _with(sig=_last_bits(_GOOD.signatures[0].sig)), _HOLDS),
+    "other payload type": (lambda: _with(payloadType="application/json"), "payload type is 'application/json'"),
+    "signed as other payload type": (lambda: _signed(_PAYLOAD, kind="text/plain"), "payload type is 'text/plain'"),
+    "signed as other type, relabelled": (
+        lambda: _with(sig=_signed(_PAYLOAD, kind="text/plain").signatures[0].sig),
+        _HOLDS,
+    ),
+    "spaces": (lambda: _signed(json.dumps(_BODY, sort_keys=True).encode()), _FORM),
+    "keys out of order": (
+        lambda: _signed(json.dumps(dict(reversed(_BODY.items())), separators=(",", ":")).encode()),
+        _FORM,
+    ),
+    "a key twice": (lambda: _signed(_PAYLOAD[:-1] + b',"sender":"alice"}'), _FORM),
+    "an escaped letter": (lambda: _signed(_PAYLOAD.replace(b'"alice"', b'"\\u0061lice"')), _FORM),
+    "default left out": (
+        lambda: _signed(_PAYLOAD.replace(b'"kind":"model",', b"")),
+        _NO_MESSAGE,
+    ),
+    "unknown field": (lambda: _body(surprise=1), _NO_MESSAGE),
+    "unknown kind": (lambda: _body(kind="rumour"), _NO_MESSAGE),
+    "missing field": (
+        lambda: _signed(json.dumps({key: _BODY[key] for key in ("kind", "sender")}).encode()),
+        _NO_MESSAGE,
+    ),
+    "a whole float where an integer is due": (lambda: _body(round=3.0), _NO_MESSAGE),
+    "a float where an integer is due": (lambda: _body(round=3.5), _NO_MESSAGE),
+    "text where an integer is due": (lambda: _body(round="3"), _NO_MESSAGE),
+    "true where an integer is due": (lambda: _body(round=True), _NO_MESSAGE),
+    "negative round": (lambda: _body(round=-1), _NO_MESSAGE),
+    "round beyond exact numbers": (lambda: _body(round=2**53), _NO_MESSAGE),
+    "upper-case digest": (lambda: _body(model="D" * 64), _NO_MESSAGE),
+    "digest and a line feed": (lambda: _body(model="d" * 64 + "\n"), _NO_MESSAGE),
+    "null": (lambda: _signed(b"null"), _NO_MESSAGE),
+    "no json": (lambda: _signed(b"\xff\x00"), _NO_MESSAGE),
+    "nothing": (lambda: _signed(b""), _NO_MESSAGE),
+    "deep nesting": (lambda: _signed(b"[" * 100_000), _NO_MESSAGE),
+    "sender is not the signer": (lambda: _body(sender="bob"), "'alice' signed a message in the name of 'bob'"),
+}
+
+
+@pytest.mark.parametrize("defect", BAD)
+def test_a_bad_envelope_is_refused_as_the_sender_s_fault(defect: str) -> None:
+    make, says = BAD[defect]
+    with pytest.raises(RemoteProtocolError, match=says):
+        open_envelope(make(), KEYS)
+
+
+def test_the_helpers_of_this_file_make_good_envelopes_when_nothing_is_changed() -> None:
+    assert open_envelope(_with(), KEYS) == open_envelope(_body(), KEYS) == EXAMPLES["model"]
+    assert _signed(_PAYLOAD) == _GOOD
+
+
+@pytest.mark.parametrize("signatures", [0, 2])
+def test_an_envelope_has_exactly_one_signature(signatures: int) -> None:
+    fields = json.loads(canonical(_GOOD))
+    fields["signatures"] *= signatures
+    with pytest.raises(ValidationError, match="signatures"):
+        Envelope.model_validate_json(json.dumps(fields))
+
+
+def test_no_message_can_be_changed_once_made() -> None:
+    for message in EXAMPLES.values():
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(message, "sender", "bob")  # noqa: B010  (mypy would refuse the plain assignment too)

@@ -1,0 +1,130 @@
+"""A client masks each of its lanes once a sum, only digits that fit, and sends nothing but what it masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small_round import SmallRound, round_context, snapshot
+
+from fedspallm_secure.errors import LocalProtocolError
+from fedspallm_secure.messages import LaneBlob
+from fedspallm_secure.secagg import Client, ClientState, Lane
+
+_CONTEXT = round_context(3, [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))])
+_FIRST, _SECOND, _FOREIGN = _CONTEXT.lanes
+
+
+def _zeros(length: int, dtype: Any = np.bool_) -> NDArray[Any]:
+    return np.zeros(length, dtype)
+
+
+def _voting() -> Client:
+    played = SmallRound(_CONTEXT)
+    played.deliver(played.gather_keys())
+    return played.clients[0]
+
+
+def _valuing() -> Client:
+    played = SmallRound(_CONTEXT)
+    played.deliver(played.gather_keys())
+    played.sum(lambda _, lane: _zeros(lane.length))
+    played.know_eligible([5, 0, 2])
+    return played.clients[0]
+
+
+def _refuses(client: Client, do: Callable[[], object], says: str) -> None:
+    before = snapshot(client)
+    with pytest.raises(LocalProtocolError, match=says):
+        do()
+    assert snapshot(client) == before
+
+
+def test_a_lane_is_masked_once_a_sum() -> None:
+    client = _voting()
+    client.mask(_FIRST, _zeros(70))
+    _refuses(client, lambda: client.mask(_FIRST, ~_zeros(70)), "lane0 is not this client's, or was masked already")
+    client = _valuing()
+    client.mask(_FIRST, _zeros(20, np.uint32))
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(20, np.uint32)), "was masked already")
+
+
+def test_a_lane_of_another_cohort_or_of_nobody_is_not_masked() -> None:
+    client = _voting()
+    assert client.lanes == (_FIRST, _SECOND)
+    _refuses(client, lambda: client.mask(_FOREIGN, _zeros(30)), "lane2 is not this client's")
+    altered = Lane(_FIRST.index, _FIRST.name, _FIRST.length, (0,), _FIRST.votes, _FIRST.values)
+    _refuses(client, lambda: client.mask(altered, _zeros(70)), "lane0 is not this client's")
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [
+        np.full(70, 2, np.uint8),
+        np.append(_zeros(69, np.uint64), np.uint64(2**64 - 1)),
+        _zeros(70, np.int64),
+        np.full(70, -1),
+        _zeros(70, np.float32),
+    ],
+    ids=["all two", "one huge", "signed", "negative", "float"],
+)
+def test_votes_are_zero_or_one_and_unsigned(digits: NDArray[Any]) -> None:
+    client = _voting()
+    _refuses(client, lambda: client.mask(_FIRST, digits), "lane0 holds digits outside 0 to 1")
+    client.mask(_FIRST, _zeros(70))
+
+
+def test_values_reach_to_the_top_and_not_beyond() -> None:
+    client = _valuing()
+    top = _FIRST.values.top
+    digits = np.full(20, top, np.uint32)
+    digits[7] += 1
+    _refuses(client, lambda: client.mask(_FIRST, digits), f"lane0 holds digits outside 0 to {top}")
+    client.mask(_FIRST, np.full(20, top, np.uint32))
+
+
+@pytest.mark.parametrize("length", [0, 40, 200])
+def test_a_lane_has_the_words_that_everybody_computed(length: int) -> None:
+    client = _voting()
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(length)), f"takes 3 words; {length} digits came")
+    client = _valuing()
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(length, np.uint32)), f"takes 5 words; {length} digits came")
+
+
+def _blobs(client: Client, words: list[int]) -> list[LaneBlob]:
+    return [
+        LaneBlob(lane=lane.name, words=count, blob="0" * 64) for lane, count in zip(client.lanes, words, strict=True)
+    ]
+
+
+def test_nothing_is_sent_before_every_lane_is_masked() -> None:
+    client = _voting()
+    blobs = _blobs(client, [3, 1])
+    _refuses(client, lambda: client.send(blobs), "0 of 2 lanes were masked")
+    client.mask(_SECOND, _zeros(9))
+    _refuses(client, lambda: client.send(blobs), "1 of 2 lanes were masked")
+    client.mask(_FIRST, _zeros(70))
+    for wrong in (blobs[:1], blobs[::-1], [*blobs, blobs[0]], _blobs(client, [3, 2])):
+        _refuses(client, partial(client.send, wrong), "We (named|announced)")
+    client.send(blobs)
+    assert client.state is ClientState.VOTED
+
+
+def test_lengths_of_values_come_one_a_lane() -> None:
+    played = SmallRound(_CONTEXT)
+    played.deliver(played.gather_keys())
+    played.sum(lambda _, lane: _zeros(lane.length))
+    client = played.clients[0]
+    _refuses(client, lambda: client.know_eligible([5, 0]), "2 lengths came for 3 lanes")
+    client.know_eligible([5, 0, 2])
+
+
+def test_what_the_caller_gave_is_not_changed_by_masking() -> None:
+    client = _voting()
+    digits = np.arange(70) % 2 == 0
+    client.mask(_FIRST, digits)
+    assert np.array_equal(digits, np.arange(70) % 2 == 0)
