@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from example_charter import example_charter, example_digest
 from pydantic import ValidationError
 
 from fedspallm_secure.charter import Charter
 from fedspallm_secure.messages import canonical, digest
+from tests.charter.example_charter import example_charter, example_digest
 
 # What a leaf becomes: another valid value of the same field.
 _OTHER = {

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from example_charter import example_charter, example_digest, example_parameters
 
 from fedspallm_secure.charter import Base, Charter, Institution, check_charter
 from fedspallm_secure.errors import CharterError
+from tests.charter.example_charter import example_charter, example_digest, example_parameters
 
 _ROSTER = example_charter().roster
 _BASE = example_charter().base

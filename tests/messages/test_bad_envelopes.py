@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from example_messages import ALICE, BOB, EXAMPLES, KEYS
 from pydantic import ValidationError
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Identity, canonical, open_envelope, seal
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
+from tests.messages.example_messages import ALICE, BOB, EXAMPLES, KEYS
 
 _GOOD = seal(EXAMPLES["model"], ALICE)
 _BODY: dict[str, Any] = json.loads(base64.b64decode(_GOOD.payload))

@@ -6,12 +6,12 @@ import base64
 from random import Random
 
 import pytest
-from example_messages import ALICE, EXAMPLES, KEYS
 from pydantic import ValidationError
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Envelope, canonical, open_envelope, seal
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Signature
+from tests.messages.example_messages import ALICE, EXAMPLES, KEYS
 
 _TOKENS = [b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\ud800", b"null", b"1e999", b"-0", b"0.5", b"\x00", b"="]
 _TOKENS += [b"A", b"/", "é".encode(), "😀".encode(), b"\xff", b"9" * 30, b'"kind":"sums"', b"\n", b"sum", b"[" * 300]

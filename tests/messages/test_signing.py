@@ -7,10 +7,10 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from example_messages import ALICE, BOB, EXAMPLES, KEYS, messages
 from hypothesis import given
 
 from fedspallm_secure.messages import Envelope, Message, canonical, digest, open_envelope, seal
+from tests.messages.example_messages import ALICE, BOB, EXAMPLES, KEYS, messages
 
 _TYPE = "application/vnd.fedspallm-secure.message.v1+json"
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_round import SmallRound, identity, round_context, snapshot
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import (
@@ -25,6 +24,7 @@ from fedspallm_secure.messages import (
     seal,
 )
 from fedspallm_secure.secagg import Client, ClientState, Lane
+from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
 
 _LANES = [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))]
 _CONTEXT = round_context(3, _LANES)

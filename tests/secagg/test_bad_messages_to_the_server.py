@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_round import SmallRound, identity, round_context, snapshot
 
 from fedspallm_secure.charter import Method
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Identity, LaneBlob, ModelStatement, digest, open_envelope, seal
 from fedspallm_secure.secagg import Lane, Server, ServerState
+from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
 
 _LANES = [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))]
 _CONTEXT = round_context(3, _LANES)

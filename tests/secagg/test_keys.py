@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes, hmac
 from hypothesis import given
 from hypothesis import strategies as st
-from small_round import entropy
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.secagg.keys import MaskContext, ephemeral_key, lane_key, shared_secret
+from tests.secagg.small_round import entropy
 
 _CONTEXT = MaskContext("c0" * 32, 1, "votes", 2, 3, 4)
 _WORD = st.integers(0, 2**32 - 1)

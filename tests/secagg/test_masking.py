@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_round import SmallRound, round_context, snapshot
 
 from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.messages import LaneBlob
 from fedspallm_secure.secagg import Client, ClientState, Lane
+from tests.secagg.small_round import SmallRound, round_context, snapshot
 
 _CONTEXT = round_context(3, [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))])
 _FIRST, _SECOND, _FOREIGN = _CONTEXT.lanes

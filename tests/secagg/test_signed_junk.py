@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_round import SmallRound, identity, round_context, snapshot
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Identity, canonical
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
 from fedspallm_secure.secagg import Client, Server
+from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
 
 _CONTEXT = round_context(2, [(9, (0, 1)), (4, (0, 1))])
 _ODD: list[Any] = [None, True, 0, 1, -1, 2**53, 0.5, "", "votes", "values", "masked", "i0", "i1", "server", [], {}]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_round import Digits, SmallRound, round_context
 
 from fedspallm_secure.messages import SumName
 from fedspallm_secure.secagg import ClientState, Lane, ServerState, votes_packing
+from tests.secagg.small_round import Digits, SmallRound, round_context
 
 _LENGTHS = st.sampled_from([0, 1, 2, 7, 64, 333, 4000])
 

@@ -7,13 +7,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small_round import SmallRound, identity, round_context, snapshot
 
 from fedspallm_secure.charter import Method
 from fedspallm_secure.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import Envelope, LaneBlob, Masked, SumName, Sums, digest, seal
 from fedspallm_secure.secagg import Client, ClientState, RoundContext, Server, ServerState
 from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS, ClientStep, ServerStep
+from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
 
 _METHODS: list[Method] = ["sparsegpt", "wanda"]
 

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
-from small_round import SmallRound, entropy, round_context
 
 from fedspallm_secure.messages import Masked, SumName, digest, open_envelope
 from fedspallm_secure.secagg import Lane
+from tests.secagg.small_round import SmallRound, entropy, round_context
 
 _COHORT = (0, 2, 3)
 _LENGTH = 4000
