@@ -76,7 +76,7 @@ class CoordinatorRound:
             published = self._sums.publish(self._counts)
             if not self._plan.charter.changes_weights:
                 return [published, self._state_model(None)]
-            self._sums.know_eligible(self._outcome.eligible_words(self._counts))
+            self._sums.know_eligible(self._outcome.eligible_lengths(self._counts))
             return [published]
         if self._sums.state is ServerState.ADDING_VALUES:
             sums = self._add()

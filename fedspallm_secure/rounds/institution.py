@@ -85,7 +85,7 @@ class InstitutionRound:
         self._counts = message.lanes
         if not self._plan.charter.changes_weights:
             return self._state_model(None)
-        self._sums.know_eligible(self._outcome.eligible_words(message.lanes))
+        self._sums.know_eligible(self._outcome.eligible_lengths(message.lanes))
         return self._send(self._values)
 
     def _send(self, digits: Callable[[Lane], NDArray[Any]]) -> Envelope:

@@ -54,10 +54,10 @@ class Outcome:
         kept = expand_mask(votes, self._public.weight(tensor), self._public.scales(tensor), self._plan.pattern)
         return kept, kept & (votes >= self._plan.charter.parameters.bar), votes
 
-    def eligible_words(self, counts: Sequence[LaneBlob]) -> list[int]:
-        """How many words each lane's eligible positions take in the values sum, one number a lane of the round."""
+    def eligible_lengths(self, counts: Sequence[LaneBlob]) -> list[int]:
+        """How many positions of each lane take part in the values sum, one number a lane of the round."""
         return [
-            lane.values.words(int(np.count_nonzero(self.masks(lane, blob)[1])))
+            int(np.count_nonzero(self.masks(lane, blob)[1]))
             for lane, blob in zip(self._plan.context.lanes, counts, strict=True)
         ]
 

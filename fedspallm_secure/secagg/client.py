@@ -29,7 +29,7 @@ from fedspallm_secure.messages import (
     Sums,
     seal,
 )
-from fedspallm_secure.secagg.context import RoundContext, check_lanes
+from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
 from fedspallm_secure.secagg.keys import Entropy, MaskContext, ephemeral_key, lane_key, shared_secret
 from fedspallm_secure.secagg.keystream import apply_keystream
 from fedspallm_secure.secagg.lanes import Lane
@@ -65,8 +65,8 @@ class Client:
         sums: tuple[SumName, ...] = ("votes", "values") if context.charter.changes_weights else ("votes",)
         self._keys: dict[SumName, X25519PrivateKey] = {name: ephemeral_key(entropy) for name in sums}
         self._secrets: dict[tuple[SumName, int], bytes] = {}
-        self._masked: dict[str, int] = {}
-        self._words: dict[str, int] = {lane.name: lane.votes.words(lane.length) for lane in context.lanes}
+        self._masked: set[str] = set()
+        self._lengths = {lane.name: lane.length for lane in context.lanes}
 
     @property
     def state(self) -> ClientState:
@@ -116,30 +116,25 @@ class Client:
             self._secrets, self._state = secrets, after
         elif isinstance(message, Sums):
             after = self._after(self._sums_step(message.sum))
-            check_lanes(
-                message.lanes, self._context.lanes, list(self._words.values()), "The server", RemoteProtocolError
-            )
+            due = self._due(message.sum, self._context.lanes)
+            check_lanes(message.lanes, self._context.lanes, due, "The server", RemoteProtocolError)
             self._state = after
         else:
             raise RemoteProtocolError(f"The server sent {message.kind!r}, which clients send.", "Nothing was changed.")
         return message
 
-    def know_eligible(self, words: Sequence[int]) -> None:
-        """COUNTED -> VALUING: how many words each lane's eligible positions take.
+    def know_eligible(self, lengths: Sequence[int]) -> None:
+        """COUNTED -> VALUING: how many positions of each lane take part in the values sum.
 
         Args:
-            words: one number a lane of the round, in the charter's order.
+            lengths: one number a lane of the round, in the charter's order.
 
         Raises:
             LocalProtocolError: not due now, or not one number a lane.
         """
         after = self._after(ClientStep.KNOW_ELIGIBLE)
-        if len(words) != len(self._context.lanes):
-            raise LocalProtocolError(
-                f"{len(words)} lengths came for {len(self._context.lanes)} lanes.", "Name every lane's."
-            )
-        self._words = {lane.name: count for lane, count in zip(self._context.lanes, words, strict=True)}
-        self._masked = {}
+        self._lengths = lengths_by_lane(self._context.lanes, lengths)
+        self._masked = set()
         self._state = after
 
     def mask(self, lane: Lane, digits: NDArray[Any]) -> NDArray[Any]:
@@ -160,14 +155,15 @@ class Client:
         todo = "This is a fault of the calling program."
         if lane not in self._lanes or lane.name in self._masked:
             raise LocalProtocolError(f"Lane {lane.name} is not this client's, or was masked already.", todo)
-        if packing.words(digits.size) != self._words[lane.name]:
+        if digits.shape != (self._lengths[lane.name],):
             raise LocalProtocolError(
-                f"Lane {lane.name} takes {self._words[lane.name]} words; {digits.size} digits came.", todo
+                f"Lane {lane.name} takes {self._lengths[lane.name]} digits; an array of shape {digits.shape} came.",
+                todo,
             )
         if digits.dtype.kind not in "bu" or (digits.size and int(digits.max()) > packing.top):
             raise LocalProtocolError(f"Lane {lane.name} holds digits outside 0 to {packing.top}.", todo)
         words = packing.pack(digits)
-        self._masked[lane.name] = words.size
+        self._masked.add(lane.name)
         for peer in lane.cohort:
             if peer != self._index:
                 low, high = sorted((self._index, peer))
@@ -189,7 +185,7 @@ class Client:
             raise LocalProtocolError(
                 f"{len(self._masked)} of {len(self._lanes)} lanes were masked.", "Mask every lane first."
             )
-        check_lanes(blobs, self._lanes, [self._words[lane.name] for lane in self._lanes], "We", LocalProtocolError)
+        check_lanes(blobs, self._lanes, self._due(name, self._lanes), "We", LocalProtocolError)
         self._state = after
         message = Masked(
             charter=self._charter,
@@ -208,6 +204,10 @@ class Client:
             return "votes"
         self._after(ClientStep.SEND_VALUES)
         return "values"
+
+    def _due(self, name: SumName, lanes: Sequence[Lane]) -> list[int]:
+        """Words of each of `lanes` in a sum."""
+        return [lane.packing(name).words(self._lengths[lane.name]) for lane in lanes]
 
     def _sums_step(self, name: SumName) -> ClientStep:
         if name == "values":

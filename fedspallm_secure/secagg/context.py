@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedspallm_secure.charter import Charter
-from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
+from fedspallm_secure.errors import CharterError, LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import Envelope, LaneBlob, Message, digest, open_envelope
 from fedspallm_secure.secagg.lanes import Lane
 
-__all__ = ["RoundContext", "check_lanes"]
+__all__ = ["RoundContext", "check_lanes", "lengths_by_lane"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,23 @@ class RoundContext:
         charter: the agreement; rosters, keys and packings come from it and never from a peer.
         round: index of the round, from 0.
         lanes: all lanes of the round, in the charter's order.
+
+    Raises:
+        CharterError: a lane's cohort is smaller than the charter allows.
     """
 
     charter: Charter
     round: int
     lanes: tuple[Lane, ...]
+
+    def __post_init__(self) -> None:
+        minimum = self.charter.parameters.minimum_cohort
+        for lane in self.lanes:
+            if len(lane.cohort) < minimum:
+                raise CharterError(
+                    f"Lane {lane.name} has a cohort of {len(lane.cohort)}; the charter asks for {minimum}.",
+                    "Nothing was sent. Raise capacities or add institutions.",
+                )
 
     @property
     def roster(self) -> tuple[str, ...]:
@@ -53,6 +65,23 @@ class RoundContext:
     def digest(self) -> str:
         """The charter's digest."""
         return digest(self.charter)
+
+
+def lengths_by_lane(lanes: Sequence[Lane], lengths: Sequence[int]) -> dict[str, int]:
+    """Lane's name -> its length in the values sum.
+
+    Raises:
+        LocalProtocolError: not one length a lane, or a length that the lane can't have.
+    """
+    if len(lengths) != len(lanes):
+        raise LocalProtocolError(f"{len(lengths)} lengths came for {len(lanes)} lanes.", "Name every lane's.")
+    for lane, length in zip(lanes, lengths, strict=True):
+        if not 0 <= length <= lane.length:
+            raise LocalProtocolError(
+                f"{length} eligible positions came for lane {lane.name}, which has {lane.length}.",
+                "This is a fault of the calling program.",
+            )
+    return {lane.name: length for lane, length in zip(lanes, lengths, strict=True)}
 
 
 def check_lanes(

@@ -4,8 +4,8 @@ If each of n clients sends digits in [0, q], a sum lies in [0, n q]. With radix 
 digit, and k digits fit a word when R^k <= 2^64; the gate below refuses anything else, so overflow is impossible by
 construction.
 
-Digits lie in planes: of a lane of L digits in m = ceil(L / k) words, word i holds the digits i, m + i, 2m + i, ..., the
-first one least significant, and packing is k vectorised multiply-adds. Positions past L are zero.
+Digits lie in planes: of a lane of L digits in m = ceil(L / k) words, word i holds the digits i, m + i, 2m + i, ...,
+the first one least significant, and packing is k vectorised multiply-adds. Positions past L are zero, in sums too.
 """
 
 from __future__ import annotations
@@ -98,14 +98,17 @@ class Packing:
         radix = np.uint64(self.radix)
         for start in range(0, m, _BLOCK):
             rest = words[start : start + _BLOCK]
+            beyond = False
             for plane in range(self.digits):
                 part = digits[plane * m : (plane + 1) * m][start : start + _BLOCK]
                 quotient = rest // radix
-                part[:] = (rest - quotient * radix)[: part.size]
+                digit = rest - quotient * radix
+                part[:] = digit[: part.size]
+                beyond |= bool(digit[part.size :].any())
                 rest = quotient
-            if rest.any():
+            if beyond or rest.any():
                 raise RemoteProtocolError(
-                    f"A word of a sum is not below {self.radix}^{self.digits}, so it is no sum of digits.",
+                    f"A word is no sum of digits: it is not below {self.radix}^{self.digits}, or goes past the end.",
                     "A contribution was malformed, or the masks did not cancel; run the sum again.",
                 )
         return digits

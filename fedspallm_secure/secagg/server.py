@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import Advertise, Advertised, Envelope, Identity, LaneBlob, Masked, SumName, Sums, seal
-from fedspallm_secure.secagg.context import RoundContext, check_lanes
+from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.states import SERVER_STEPS, ServerState, ServerStep, next_state
 
@@ -40,7 +40,7 @@ class Server:
         self._state = ServerState.KEYS
         self._advertised: dict[str, Envelope] = {}
         self._masked: dict[str, dict[str, LaneBlob]] = {}
-        self._words: dict[str, int] = {lane.name: lane.votes.words(lane.length) for lane in context.lanes}
+        self._lengths = {lane.name: lane.length for lane in context.lanes}
 
     @property
     def state(self) -> ServerState:
@@ -95,7 +95,7 @@ class Server:
         else:
             step = ServerStep.SEND_LAST_COUNTS
         after = self._after(step)
-        check_lanes(blobs, self._context.lanes, list(self._words.values()), "We", LocalProtocolError)
+        check_lanes(blobs, self._context.lanes, self._due(name, self._context.lanes), "We", LocalProtocolError)
         self._state = after
         message = Sums(
             charter=self._charter,
@@ -106,18 +106,17 @@ class Server:
         )
         return seal(message, self._identity)
 
-    def know_eligible(self, words: Sequence[int]) -> None:
-        """COUNTED -> VALUES: how many words each lane's eligible positions take, one number a lane.
+    def know_eligible(self, lengths: Sequence[int]) -> None:
+        """COUNTED -> VALUES: how many positions of each lane take part in the values sum.
+
+        Args:
+            lengths: one number a lane of the round, in the charter's order.
 
         Raises:
             LocalProtocolError: not due now, or not one number a lane.
         """
         after = self._after(ServerStep.KNOW_ELIGIBLE)
-        if len(words) != len(self._context.lanes):
-            raise LocalProtocolError(
-                f"{len(words)} lengths came for {len(self._context.lanes)} lanes.", "Name every lane's."
-            )
-        self._words = {lane.name: count for lane, count in zip(self._context.lanes, words, strict=True)}
+        self._lengths = lengths_by_lane(self._context.lanes, lengths)
         self._masked = {}
         self._state = after
 
@@ -128,6 +127,10 @@ class Server:
 
     def _after(self, step: ServerStep) -> ServerState:
         return next_state(SERVER_STEPS, self._state, step)
+
+    def _due(self, name: SumName, lanes: Sequence[Lane]) -> list[int]:
+        """Words of each of `lanes` in a sum."""
+        return [lane.packing(name).words(self._lengths[lane.name]) for lane in lanes]
 
     def _adding(self) -> SumName:
         if self._state is ServerState.ADDING_VOTES:
@@ -161,8 +164,7 @@ class Server:
             after = self._after(ServerStep.ALL_VALUES if last else ServerStep.GET_VALUES)
         self._refuse_twice(message.sender, self._masked)
         lanes = self._context.lanes_of(self._context.roster.index(message.sender))
-        words = [self._words[lane.name] for lane in lanes]
-        check_lanes(message.lanes, lanes, words, repr(message.sender), RemoteProtocolError)
+        check_lanes(message.lanes, lanes, self._due(message.sum, lanes), repr(message.sender), RemoteProtocolError)
         self._masked[message.sender] = {blob.lane: blob for blob in message.lanes}
         self._state = after
 

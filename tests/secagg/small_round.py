@@ -121,11 +121,11 @@ class SmallRound:
         for client in self.clients:
             client.receive(broadcast)
 
-    def know_eligible(self, words: Sequence[int]) -> None:
+    def know_eligible(self, lengths: Sequence[int]) -> None:
         """Tell everybody how long the values' lanes are."""
-        self.server.know_eligible(words)
+        self.server.know_eligible(lengths)
         for client in self.clients:
-            client.know_eligible(words)
+            client.know_eligible(lengths)
 
     def masked(self, index: int, digits: Digits) -> Envelope:
         """One client masks all its lanes; its message, not delivered yet."""

@@ -203,7 +203,7 @@ def test_sums_of_values_must_have_the_lengths_that_follow_from_the_counts() -> N
     played = SmallRound(_CONTEXT)
     played.deliver(played.gather_keys())
     played.sum(_votes)
-    played.know_eligible([5, 0, 2])
+    played.know_eligible([20, 0, 8])
     values = [np.zeros(count * 4, np.uint32) for count in (5, 0, 2)]
     for index in range(3):
         played.server.receive(played.masked(index, lambda _, lane: values[lane.index]))

@@ -150,7 +150,7 @@ def test_lengths_of_values_are_checked_against_what_the_counts_allow() -> None:
     played = SmallRound(_CONTEXT)
     played.deliver(played.gather_keys())
     played.sum(_votes)
-    played.know_eligible([5, 0, 2])
+    played.know_eligible([20, 0, 8])
     good = played.masked(0, lambda _, lane: np.zeros((20, 0, 8)[lane.index], np.uint32))
     votes_length = _lanes(lambda lanes: [lanes[0].model_copy(update={"words": 3}), lanes[1]])
     _refuses(played.server, votes_length(good), "'i0' announced 3 words for lane lane0; 5 are due")

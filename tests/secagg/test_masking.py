@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedspallm_secure.errors import LocalProtocolError
+from fedspallm_secure.errors import CharterError, LocalProtocolError
 from fedspallm_secure.messages import LaneBlob
 from fedspallm_secure.secagg import Client, ClientState, Lane
 from tests.secagg.small_round import SmallRound, round_context, snapshot
@@ -33,7 +33,7 @@ def _valuing() -> Client:
     played = SmallRound(_CONTEXT)
     played.deliver(played.gather_keys())
     played.sum(lambda _, lane: _zeros(lane.length))
-    played.know_eligible([5, 0, 2])
+    played.know_eligible([20, 0, 8])
     return played.clients[0]
 
 
@@ -87,12 +87,13 @@ def test_values_reach_to_the_top_and_not_beyond() -> None:
     client.mask(_FIRST, np.full(20, top, np.uint32))
 
 
-@pytest.mark.parametrize("length", [0, 40, 200])
-def test_a_lane_has_the_words_that_everybody_computed(length: int) -> None:
+@pytest.mark.parametrize("length", [0, 40, 69, 71, 200])
+def test_a_lane_has_exactly_the_digits_that_everybody_computed(length: int) -> None:
     client = _voting()
-    _refuses(client, lambda: client.mask(_FIRST, _zeros(length)), f"takes 3 words; {length} digits came")
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(length)), "takes 70 digits")
     client = _valuing()
-    _refuses(client, lambda: client.mask(_FIRST, _zeros(length, np.uint32)), f"takes 5 words; {length} digits came")
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(length, np.uint32)), "takes 20 digits")
+    _refuses(client, lambda: client.mask(_FIRST, _zeros(20, np.uint32).reshape(4, 5)), "takes 20 digits")
 
 
 def _blobs(client: Client, words: list[int]) -> list[LaneBlob]:
@@ -120,7 +121,9 @@ def test_lengths_of_values_come_one_a_lane() -> None:
     played.sum(lambda _, lane: _zeros(lane.length))
     client = played.clients[0]
     _refuses(client, lambda: client.know_eligible([5, 0]), "2 lengths came for 3 lanes")
-    client.know_eligible([5, 0, 2])
+    _refuses(client, lambda: client.know_eligible([71, 0, 8]), "71 eligible positions came for lane lane0")
+    _refuses(client, lambda: client.know_eligible([20, -1, 8]), "-1 eligible positions came for lane lane1")
+    client.know_eligible([20, 0, 8])
 
 
 def test_what_the_caller_gave_is_not_changed_by_masking() -> None:
@@ -128,3 +131,8 @@ def test_what_the_caller_gave_is_not_changed_by_masking() -> None:
     digits = np.arange(70) % 2 == 0
     client.mask(_FIRST, digits)
     assert np.array_equal(digits, np.arange(70) % 2 == 0)
+
+
+def test_a_lane_whose_cohort_is_below_the_minimum_is_not_even_begun() -> None:
+    with pytest.raises(CharterError, match="Lane lane1 has a cohort of 1; the charter asks for 2"):
+        round_context(3, [(4, (0, 1, 2)), (4, (1,))])

@@ -153,7 +153,7 @@ def test_words_that_are_no_sum_of_digits_are_refused(clients: int, digits: int, 
     assume(limit < 2**64)
     word = limit + word % (2**64 - limit)
     for index in range(packing.words(length)):
-        words = np.full(packing.words(length), limit - 1, np.uint64)
+        words = packing.pack(np.full(length, packing.radix - 1, np.uint64))
         packing.unpack(words, length)
         words[index] = word
         with pytest.raises(RemoteProtocolError, match=f"not below {packing.radix}\\^{digits}"):
@@ -166,3 +166,11 @@ def test_a_bad_word_in_a_later_block_is_refused_too() -> None:
     words[-1] = 2**64 - 1
     with pytest.raises(RemoteProtocolError, match="no sum of digits"):
         packing.unpack(words, words.size * packing.digits)
+
+
+def test_digits_past_the_end_of_a_lane_are_refused() -> None:
+    packing = votes_packing(4)
+    words = packing.pack(np.ones(packing.digits + 1, np.uint8))  # two words, the second one nearly empty
+    packing.unpack(words, packing.digits + 1)
+    with pytest.raises(RemoteProtocolError, match="goes past the end"):
+        packing.unpack(packing.pack(np.ones(2 * packing.digits, np.uint8)), packing.digits + 1)

@@ -25,7 +25,7 @@ class _Script:
         self.context: RoundContext = round_context(2, [(9, (0, 1)), (4, (0, 1))], method=method)
         self.advertise = [client.advertise() for client in SmallRound(self.context).clients]
         self.advertised = SmallRound(self.context).gather_keys()
-        self.eligible = [lane.values.words(lane.length) for lane in self.context.lanes]
+        self.eligible = [lane.length for lane in self.context.lanes]
 
     def blobs(self, name: SumName) -> tuple[LaneBlob, ...]:
         """Lanes of the right names and lengths."""

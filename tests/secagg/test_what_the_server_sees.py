@@ -48,7 +48,7 @@ def _play(seed: str = "seed", round_index: int = 0) -> tuple[SmallRound, _Seen]:
     sums: tuple[SumName, ...] = ("votes", "values")
     for name in sums:
         if name == "values":
-            played.know_eligible([lane.values.words(_ELIGIBLE) for lane in context.lanes])
+            played.know_eligible([_ELIGIBLE for lane in context.lanes])
         for index in range(4):
             envelope = played.masked(index, partial(_digits, name))
             played.server.receive(envelope)
