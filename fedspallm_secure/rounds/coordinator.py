@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, ModelStatement, seal
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.rounds.statement import compare_statement, state_model
 from fedspallm_secure.secagg import Lane, Server, ServerState
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
@@ -66,7 +67,9 @@ class CoordinatorRound:
             StorageError: a payload can't be read or written.
         """
         if self._model is not None:
-            self._confirm(envelope)
+            roster = self._plan.context.roster
+            sender = compare_statement(self._plan.context, envelope, roster, self._identity.name, self._model)
+            self._confirmed.add(sender)
             return []
         broadcast = self._sums.receive(envelope)
         if broadcast is not None:
@@ -102,22 +105,4 @@ class CoordinatorRound:
 
     def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
         self._model = self._outcome.model(self._counts, sums, self._output)
-        context = self._plan.context
-        statement = ModelStatement(
-            charter=context.digest(), round=context.round, sender=self._identity.name, model=self._model
-        )
-        return seal(statement, self._identity)
-
-    def _confirm(self, envelope: Envelope) -> None:
-        context = self._plan.context
-        message = context.open(envelope, context.digest())
-        if not isinstance(message, ModelStatement) or message.sender not in context.roster:
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r} where its model statement is due.", "Nothing was changed."
-            )
-        if message.model != self._model:
-            raise RemoteProtocolError(
-                f"{message.sender!r} computed the model {message.model}, the server {self._model}.",
-                "Do not use the model: one of the two runs another version, or has another base model.",
-            )
-        self._confirmed.add(message.sender)
+        return state_model(self._plan.context, self._identity, self._model)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedspallm_secure.errors import ModelError, RemoteProtocolError
-from fedspallm_secure.messages import Advertised, Envelope, Identity, LaneBlob, ModelStatement, Sums, seal
+from fedspallm_secure.errors import ModelError
+from fedspallm_secure.messages import Advertised, Envelope, Identity, LaneBlob, Sums
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.rounds.statement import compare_statement, state_model
 from fedspallm_secure.secagg import Client, Entropy, Lane
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
@@ -74,7 +75,8 @@ class InstitutionRound:
             ModelError: a pruned weight is not finite.
         """
         if self._model is not None:
-            self._compare(envelope)
+            server = {self._plan.charter.server}
+            compare_statement(self._plan.context, envelope, server, self._identity.name, self._model)
             return None
         message = self._sums.receive(envelope)
         if isinstance(message, Advertised):
@@ -113,22 +115,4 @@ class InstitutionRound:
 
     def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
         self._model = self._outcome.model(self._counts, sums, self._output)
-        context = self._plan.context
-        statement = ModelStatement(
-            charter=context.digest(), round=context.round, sender=self._identity.name, model=self._model
-        )
-        return seal(statement, self._identity)
-
-    def _compare(self, envelope: Envelope) -> None:
-        context = self._plan.context
-        message = context.open(envelope, context.digest())
-        if not isinstance(message, ModelStatement) or message.sender != self._plan.charter.server:
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r} where the server's model statement is due.",
-                "Nothing was changed.",
-            )
-        if message.model != self._model:
-            raise RemoteProtocolError(
-                f"The server computed the model {message.model}, {self._identity.name!r} {self._model}.",
-                "Do not use the model: one of the two runs another version, or has another base model.",
-            )
+        return state_model(self._plan.context, self._identity, self._model)

@@ -100,7 +100,7 @@ def test_altered_counts_give_another_model_and_name_who_found_out(
 ) -> None:
     run = Run(Setting(), tmp_path)
     lie(monkeypatch, _on_digits(run, "votes", _one_vote_less))
-    with pytest.raises(RemoteProtocolError, match=rf"The server computed the model \w+, '{victim}' \w+\. Do not use"):
+    with pytest.raises(RemoteProtocolError, match=rf"'coordinator' computed the model \w+, '{victim}' \w+\. Do not use"):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
 
 
@@ -111,7 +111,7 @@ def test_altered_sums_give_another_model_and_name_who_found_out(
     run = Run(Setting(), tmp_path)
     pruned = run.prune(run.plan(), run.base)
     lie(monkeypatch, _on_digits(run, "values", _one_step_more, _eligible(run, pruned)))
-    with pytest.raises(RemoteProtocolError, match=rf"The server computed the model \w+, '{victim}' \w+\. Do not use"):
+    with pytest.raises(RemoteProtocolError, match=rf"'coordinator' computed the model \w+, '{victim}' \w+\. Do not use"):
         run.round(run.plan(), run.base, pruned)
 
 
@@ -129,7 +129,7 @@ def test_altered_counts_of_a_method_that_changes_no_weight_give_another_mask(
 ) -> None:
     run = Run(Setting(method="wanda"), tmp_path)
     _lying_to_i2(monkeypatch, _on_digits(run, "votes", lambda lane, counts: np.roll(counts, 1)))
-    with pytest.raises(RemoteProtocolError, match=r"The server computed the model \w+, 'i2' "):
+    with pytest.raises(RemoteProtocolError, match=r"'coordinator' computed the model \w+, 'i2' "):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
 
 
@@ -265,7 +265,7 @@ def test_an_institution_that_states_another_model_is_named(tmp_path: Path, monke
         return message.model_copy(update={"model": "cd" * 32}) if isinstance(message, ModelStatement) else message
 
     _i2_answers(run, monkeypatch, forge)
-    with pytest.raises(RemoteProtocolError, match=rf"'i2' computed the model {'cd' * 32}, the server \w+\."):
+    with pytest.raises(RemoteProtocolError, match=rf"'i2' computed the model {'cd' * 32}, 'coordinator' \w+\."):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
 
 
