@@ -66,18 +66,20 @@ class Choice:
 
 
 def variations() -> dict[str, Choice]:
-    """Name -> choice, the default first."""
-    default = Choice()
-    exact = replace(default, digits=None)
+    """Name -> choice, the reference first."""
+    exact = Choice(digits=None)
     ties: tuple[TieBreak, ...] = ("magnitude", "position", "hash", "relative magnitude, a row at a time")
     few: tuple[FewVotes, ...] = ("average all the same (not private)", "zero")
     return (
-        {"default": default, "default, not quantised": exact}
-        | {f"tie-break: {tie}": replace(exact, tie_break=tie) for tie in ties}
-        | {f"too few votes: {weight}": replace(exact, few_votes=weight) for weight in few}
-        | {f"bar {bar}": replace(exact, bar=bar) for bar in (4, 5)}
-        | {f"{digits} digits a word": replace(default, digits=digits) for digits in range(3, 9)}
-        | {f"clip {clip}": replace(default, clip=clip) for clip in ("0.25", "0.5", "2")}
+        {"not quantised": exact}
+        | {f"not quantised, tie-break: {tie}": replace(exact, tie_break=tie) for tie in ties}
+        | {f"not quantised, too few votes: {weight}": replace(exact, few_votes=weight) for weight in few}
+        | {f"not quantised, bar {bar}": replace(exact, bar=bar) for bar in (4, 5)}
+        | {
+            f"{digits} digits a word, clip {clip}": replace(exact, digits=digits, clip=clip)
+            for clip in ("1", "0.5", "2")
+            for digits in range(3, 9)
+        }
     )
 
 
@@ -173,8 +175,8 @@ def main(
     if as_json:
         typer.echo(json.dumps(measured))
         return
-    reference = measured.get("default, not quantised")
-    table = Table("choice", "perplexity, mix", "against the default, not quantised")
+    reference = measured.get("not quantised")
+    table = Table("choice", "perplexity, mix", "against not quantised")
     for name, value in measured.items():
         table.add_row(name, f"{value:.3f}", f"{value / reference - 1:+.2%}" if reference else "")
     Console().print(table)

@@ -1,6 +1,6 @@
 """Local pruning: what one institution does to the public base model with its own calibration text."""
 
-from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear, decoder_layers
+from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear, check_finite, decoder_layers
 from fedspallm_secure.pruning.layer_files import load_masks, load_weights, snapshot, to_numpy
 from fedspallm_secure.pruning.layerwise import Method, PruneSettings, PruningReport, TensorReport, prune
 
@@ -11,6 +11,7 @@ __all__ = [
     "PruneSettings",
     "PruningReport",
     "TensorReport",
+    "check_finite",
     "decoder_layers",
     "load_masks",
     "load_weights",

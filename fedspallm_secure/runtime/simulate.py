@@ -20,7 +20,7 @@ from fedspallm_secure.charter import Charter, Institution, Parameters
 from fedspallm_secure.errors import StorageError
 from fedspallm_secure.evaluation import Perplexities, PerplexityTable, Results, write_model_card, write_report
 from fedspallm_secure.messages import canonical, digest
-from fedspallm_secure.pruning import PruneSettings, load_weights, prune, snapshot
+from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
 from fedspallm_secure.rounds import PublicWeights, RoundPlan, plan_round
 from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
@@ -82,6 +82,7 @@ class _Run:
             self.tokenizer = load_tokenizer(config.model)
             windows = load_windows(config, self.tokenizer, advance)
             self.model = load_model(config.model, config.pruning.dtype, self.settings.torch_device())
+            check_finite(self.model)
             self.participants = Participants.fresh(self.names)
             self.charter = _charter(config, self.model, self.participants)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]

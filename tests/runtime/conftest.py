@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,10 +20,12 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from fedspallm_secure.cli import main
+
 Fedspallm = Callable[..., subprocess.CompletedProcess[str]]
 
 COMMAND = str(Path(sys.executable).parent / "fedspallm")
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = os.environ | {"COLUMNS": "100", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +84,28 @@ def configuration(tmp_path_factory: pytest.TempPathFactory, tiny: Path, texts: d
 
 @pytest.fixture(scope="session")
 def fedspallm() -> Fedspallm:
+    """Runs a command line as the installed command would, in this process: importing torch anew takes seconds."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = ["fedspallm", *map(str, arguments)]
+        out, err = io.StringIO(), io.StringIO()
+        handler = signal.getsignal(signal.SIGINT)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch.object(sys, "argv", words):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 0
+            else:
+                code = 0
+            finally:
+                signal.signal(signal.SIGINT, handler)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process() -> Fedspallm:
     """Runs the installed command as a process of its own."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -21,10 +21,10 @@ KINDS = ["letters", "ledger", "poems"]
 
 
 @pytest.fixture(scope="module")
-def run(fedspallm: Fedspallm, configuration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(process: Fedspallm, configuration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a finished run with SparseGPT at 50 %."""
     out = tmp_path_factory.mktemp("run") / "out"
-    done = fedspallm("simulate", configuration, "--out", out)
+    done = process("simulate", configuration, "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -116,16 +116,24 @@ def test_two_of_four_keeps_at_most_two_in_every_group(
             assert int((tensor.reshape(-1, 4) != 0).sum(dim=1).max()) <= 2, name
 
 
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda", "magnitude"])
 def test_layer_sampling_and_a_schedule_of_two_rounds_reach_the_target(
-    fedspallm: Fedspallm, configuration: Path, tmp_path: Path
+    fedspallm: Fedspallm, configuration: Path, tmp_path: Path, method: str
 ) -> None:
     out = tmp_path / "out"
-    options = ["--set", 'pruning.pattern=["0.25", "0.5"]', "--set", "protocol.minimum_cohort=3"]
-    done = fedspallm("simulate", configuration, "--out", out, *options, "--set", "pruning.method=wanda")
+    settings = [
+        f"pruning.method={method}",
+        'pruning.pattern=["0.25", "0.5"]',
+        *("protocol.colluders=0", "protocol.minimum_contributors=2", "protocol.minimum_cohort=2"),
+        *(f'institution.{index}.capacity="0.7"' for index in range(3)),
+    ]
+    options = [item for setting in settings for item in ("--set", setting)]
+    done = fedspallm("simulate", configuration, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     results = Results.model_validate_json((out / "results.json").read_text(encoding="utf-8"))
     assert set(results.sparsity.values()) == {0.5}
-    assert len(results.cohorts) == 2
+    assert [[len(cohort) for cohort in cohorts] for cohorts in results.cohorts] == [[2, 2, 2], [2, 2, 2]]
+    assert set(results.perplexity.alone) == set(KINDS)
 
 
 def test_evaluate_agrees_with_the_run(run: Path, fedspallm: Fedspallm, tiny: Path, texts: dict[str, Path]) -> None:
