@@ -1,7 +1,8 @@
-"""One thread a process: tests run side by side, and threads that wait for each other would only slow them down."""
+"""Tests run side by side, so each has one thread (waiting for each other costs more), and stays off the hub."""
 
 from __future__ import annotations
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCard
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
@@ -17,6 +18,8 @@ from fedspallm_secure.errors import ModelError, StorageError
 from fedspallm_secure.pruning import decoder_layers, to_numpy
 
 __all__ = ["Origin", "describe", "load_model", "load_tokenizer", "origin_of", "save_model"]
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is shown instead
 
@@ -35,10 +38,7 @@ def load_model(name: str, dtype: str, device: torch.device) -> PreTrainedModel:
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{name!r} is no causal language model that transformers can load: {_first_line(error)}",
-            "Give the directory that save_pretrained wrote, or a hub name (with access to the hub).",
-        ) from error
+        raise _no_model(name, error) from error
     torch.nn.Module.to(model, device)
     return model
 
@@ -47,8 +47,14 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer at a directory or hub name.
 
     Raises:
-        ModelError: there is none, or its files are broken.
+        ModelError: there is no model at all, or its tokenizer can't be loaded.
     """
+    if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
+        raise ModelError(f"There is no directory {name!r}.", "Give the directory that save_pretrained wrote.")
+    try:
+        AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _no_model(name, error) from error
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
@@ -120,6 +126,13 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         raise StorageError(
             f"The model can't be written to {folder}: {error}.", "Free space; then run again."
         ) from error
+
+
+def _no_model(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{name!r} is no causal language model that transformers can load: {_first_line(error)}",
+        "Give the directory that save_pretrained wrote, or a hub name (with access to the hub).",
+    )
 
 
 def _first_line(error: Exception) -> str:

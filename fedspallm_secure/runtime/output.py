@@ -25,26 +25,32 @@ class OutputFolder:
         started_as: what the run depends on (configuration, versions); another one can't go on here.
 
     Raises:
-        StorageError: the finished folder is there already, or an unfinished run that started as something else, or the
-            disk refuses.
+        StorageError: the finished folder is there already, or an unfinished run that started as something else.
     """
 
     def __init__(self, path: Path, started_as: dict[str, Any]) -> None:
         self._path = path
+        self._started_as = json.dumps(started_as, indent=2, sort_keys=True)
         self.partial = path.with_name(path.name + ".partial")
         self.work = self.partial / "work"
-        note = self.partial / "started_as.json"
-        text = json.dumps(started_as, indent=2, sort_keys=True)
+        self._note = self.partial / "started_as.json"
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StorageError(f"{path} is there already.", "Choose another --out, or move it away.")
+        if self._note.exists() and self._note.read_text(encoding="utf-8") != self._started_as:
+            raise StorageError(
+                f"{self.partial} holds an unfinished run with another configuration or other versions.",
+                "Start that one again to finish it, remove the folder, or choose another --out.",
+            )
+
+    def begin(self) -> None:
+        """Make the unfinished folder; until then a run that can't even start has left nothing.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         try:
-            if note.exists() and note.read_text(encoding="utf-8") != text:
-                raise StorageError(
-                    f"{self.partial} holds an unfinished run with another configuration or other versions.",
-                    "Start that one again to finish it, remove the folder, or choose another --out.",
-                )
             self.work.mkdir(parents=True, exist_ok=True)
-            note.write_text(text, encoding="utf-8")
+            self._note.write_text(self._started_as, encoding="utf-8")
         except OSError as error:
             raise StorageError(f"{self.partial} can't be written: {error}.", "Choose another --out.") from error
 
@@ -74,7 +80,7 @@ class OutputFolder:
         try:
             if not keep_work:
                 shutil.rmtree(self.work)
-            (self.partial / "started_as.json").unlink()
+            self._note.unlink()
             os.replace(self.partial, self._path)
         except OSError as error:
             raise StorageError(f"{self.partial} can't be renamed to {self._path}: {error}.", "Rename it.") from error

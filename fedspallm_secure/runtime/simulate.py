@@ -86,6 +86,7 @@ class _Run:
             self.participants = Participants.fresh(self.names)
             self.charter = _charter(config, self.model, self.participants)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
+            folder.begin()
             self.base = LayerStore(folder.work / "base")
             snapshot(self.model, self.base)
         self.calibration = windows.calibration

@@ -25,7 +25,7 @@ from fedspallm_secure.cli import main
 Fedspallm = Callable[..., subprocess.CompletedProcess[str]]
 
 COMMAND = str(Path(sys.executable).parent / "fedspallm")
-ENVIRONMENT = os.environ | {"COLUMNS": "100", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = os.environ | {"COLUMNS": "100"}
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,8 @@ def test_a_wrong_setting_is_refused_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("settings", "code", "part"),
     [
-        (["model=/no/such/model"], 4, "/no/such/model"),
+        (["model=/no/such/model"], 4, "There is no directory '/no/such/model'"),
+        (["model=no-such/model"], 4, "'no-such/model' is no causal language model"),
         (["institution.0.calibration=/no/such/text.txt"], 5, "/no/such/text.txt"),
         (["pruning.windows=4000"], 5, "tokens"),
         (["pruning.window=4096"], 5, "tokens"),
@@ -68,7 +69,7 @@ def test_what_can_not_be_run_is_refused_by_name(
 ) -> None:
     options = [item for setting in settings for item in ("--set", setting)]
     refused(fedspallm("simulate", configuration, "--out", tmp_path / "out", *options), code, part)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_text_is_refused(fedspallm: Fedspallm, configuration: Path, tmp_path: Path) -> None:
