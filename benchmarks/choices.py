@@ -60,14 +60,14 @@ class Choice:
 
     tie_break: TieBreak = "relative magnitude"
     few_votes: FewVotes = "base weight"
-    digits: int | None = _DEFAULTS.digits_per_word
+    digits: int | None = None
     clip: str = _DEFAULTS.clip
     bar: int = _DEFAULTS.minimum_contributors + _DEFAULTS.dropout_margin
 
 
 def variations() -> dict[str, Choice]:
     """Name -> choice, the reference first."""
-    exact = Choice(digits=None)
+    exact = Choice()
     ties: tuple[TieBreak, ...] = ("magnitude", "position", "hash", "relative magnitude, a row at a time")
     few: tuple[FewVotes, ...] = ("average all the same (not private)", "zero")
     return (
@@ -78,7 +78,7 @@ def variations() -> dict[str, Choice]:
         | {
             f"{digits} digits a word, clip {clip}": replace(exact, digits=digits, clip=clip)
             for clip in ("1", "0.5", "2")
-            for digits in range(3, 9)
+            for digits in range(3, 11)
         }
     )
 

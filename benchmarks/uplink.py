@@ -6,14 +6,15 @@ import json
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from benchmarks.synthetic import synthetic_run
 from fedspallm_secure.rounds import PublicWeights, plan_round
-from fedspallm_secure.runtime.config import ProtocolConfig
+from fedspallm_secure.runtime.config import FINE_ENOUGH
 from fedspallm_secure.runtime.embedded import Traffic, run_round
+from fedspallm_secure.secagg import most_digits
 from fedspallm_secure.workspace import LayerStore
 
 
@@ -56,12 +57,15 @@ def measure(clients: int, sparsity: str, digits: int, layers: int) -> dict[str, 
 def main(
     clients: Annotated[int, typer.Option(min=3, help="Institutions.")] = 8,
     sparsity: Annotated[str, typer.Option(help="Of the masks.")] = "0.5",
-    digits: Annotated[int, typer.Option(min=1, help="Deltas a 64-bit word.")] = ProtocolConfig().digits_per_word,
+    digits: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Changes a 64-bit word.", show_default="what simulate takes"),
+    ] = None,
     layers: Annotated[int, typer.Option(min=1, help="Decoder layers of SmolLM2-135M's shapes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Bits that an institution uploads a weight: votes, values and all, beside plain encodings."""
-    result = measure(clients, sparsity, digits, layers)
+    result = measure(clients, sparsity, digits or most_digits(clients, 2 * FINE_ENOUGH), layers)
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -65,7 +65,7 @@ class Results(BaseModel):
         model_digest: SHA-256 that every participant computed for the final model.
         charter_digest: SHA-256 of the charter.
         config: the whole configuration, defaults filled in.
-        versions: package -> version that ran.
+        versions: package -> version that ran, and the number of threads, on which floating-point sums depend.
     """
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")

@@ -15,8 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fedspallm_secure.charter import Decimal, Method, parse_pattern
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import Name
+from fedspallm_secure.secagg import most_digits
 
-__all__ = ["EvaluationConfig", "InstitutionConfig", "ProtocolConfig", "PruningConfig", "RunConfig", "load_config"]
+__all__ = [
+    "FINE_ENOUGH",
+    "EvaluationConfig",
+    "InstitutionConfig",
+    "ProtocolConfig",
+    "PruningConfig",
+    "RunConfig",
+    "load_config",
+]
 
 
 def _listed(value: object) -> object:
@@ -55,14 +64,21 @@ class PruningConfig(_Section):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
+FINE_ENOUGH = 25
+"""Q, steps between no change and the clipping bound, below which quantisation may show; docs/choices.md."""
+
+
 class ProtocolConfig(_Section):
-    """Parameters of the secure sums; see `charter.Parameters`."""
+    """Parameters of the secure sums; see `charter.Parameters`.
+
+    `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps.
+    """
 
     minimum_cohort: int = Field(3, ge=1)
     minimum_contributors: int = Field(3, ge=1)
     dropout_margin: int = Field(0, ge=0)
     colluders: int = Field(1, ge=0)
-    digits_per_word: int = Field(6, ge=1, le=32)
+    digits_per_word: Literal["auto"] | Annotated[int, Field(ge=1, le=32)] = "auto"
     clip: Decimal = "1"
 
 
@@ -178,7 +194,12 @@ def build_config(raw: dict[str, Any], folder: Path) -> RunConfig:
         )
         for member in config.institution
     ]
-    return config.model_copy(update={"model": _resolve(config.model, folder), "institution": institutions})
+    protocol = config.protocol
+    if protocol.digits_per_word == "auto":
+        digits = most_digits(len(institutions), 2 * FINE_ENOUGH)
+        protocol = protocol.model_copy(update={"digits_per_word": digits})
+    resolved = {"model": _resolve(config.model, folder), "institution": institutions, "protocol": protocol}
+    return config.model_copy(update=resolved)
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:

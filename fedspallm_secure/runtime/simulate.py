@@ -51,7 +51,7 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
     Raises:
         FedspallmError: whatever is wrong; an unfinished `out` is called `out.partial`.
     """
-    versions = {name: version(name) for name in _PACKAGES}
+    versions = {name: version(name) for name in _PACKAGES} | {"torch threads": str(torch.get_num_threads())}
     folder = OutputFolder(out, {"config": config.model_dump(mode="json"), "versions": versions})
     run = _Run(config, folder, Timed(shown))
     dense = run.measure("dense", run.model_with(run.base))

@@ -4,7 +4,7 @@ from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
-from fedspallm_secure.secagg.packing import Packing, values_packing, votes_packing
+from fedspallm_secure.secagg.packing import Packing, most_digits, values_packing, votes_packing
 from fedspallm_secure.secagg.server import Server
 from fedspallm_secure.secagg.states import ClientState, ServerState
 
@@ -17,6 +17,7 @@ __all__ = [
     "RoundContext",
     "Server",
     "ServerState",
+    "most_digits",
     "values_packing",
     "votes_packing",
 ]

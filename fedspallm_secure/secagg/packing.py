@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.errors import CharterError, RemoteProtocolError
 
-__all__ = ["Packing", "values_packing", "votes_packing"]
+__all__ = ["Packing", "most_digits", "values_packing", "votes_packing"]
 
 _WORD = 2**64
 _BLOCK = 2**14  # words: small enough to stay in the processor's cache from plane to plane
@@ -116,10 +116,15 @@ class Packing:
 
 def votes_packing(clients: int) -> Packing:
     """The most digits a word for votes, q = 1."""
+    return Packing(clients, 1, most_digits(clients, 1))
+
+
+def most_digits(clients: int, top: int) -> int:
+    """The most digits a word that leave room for digits up to `top` from each of `clients` clients, at least 1."""
     digits = 1
-    while _fits(clients + 1, digits + 1):
+    while _fits(clients * top + 1, digits + 1):
         digits += 1
-    return Packing(clients, 1, digits)
+    return digits
 
 
 def values_packing(clients: int, digits: int) -> Packing:
