@@ -6,3 +6,10 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "side by side", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("side by side")
