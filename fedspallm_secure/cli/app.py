@@ -24,6 +24,10 @@ app = typer.Typer(
 _CACHE = Path.home() / ".cache" / "fedspallm-secure"
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make; refused if it is there already.")]
+Settings = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as in --set pruning.windows=32."),
+]
 KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep every institution's pruned layers in DIR/work.")]
 
 
@@ -56,6 +60,7 @@ def demo(
             help="Folder of fetched models and texts.",
         ),
     ] = _CACHE,
+    settings: Settings = None,
     keep_work: KeepWork = False,
 ) -> None:
     """Prune SmolLM2-135M at five institutions with very different text, and see what federation gains."""
@@ -65,7 +70,7 @@ def demo(
     from fedspallm_secure.runtime.simulate import simulate as run
 
     steps = TerminalSteps(Console(stderr=True))
-    results = run(demo_config(model, cache, steps), out, steps, keep_work=keep_work)
+    results = run(demo_config(model, cache, settings or (), steps), out, steps, keep_work=keep_work)
     show_results(results, out, Console())
 
 
@@ -73,9 +78,7 @@ def demo(
 def simulate(
     config: Annotated[Path, typer.Argument(help="TOML file; docs/configuration.md has its keys.", metavar="CONFIG")],
     out: Out,
-    settings: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Change one key, as in --set pruning.windows=32.")  # noqa: UP045
-    ] = None,
+    settings: Settings = None,
     keep_work: KeepWork = False,
 ) -> None:
     """Run federated pruning with your own model, texts and settings, all institutions on this machine."""

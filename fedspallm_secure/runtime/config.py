@@ -161,21 +161,22 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.", "Correct that line.") from error
-    for setting in settings:
-        _apply(raw, setting)
-    return build_config(raw, path.parent)
+    return build_config(raw, path.parent, settings)
 
 
-def build_config(raw: dict[str, Any], folder: Path) -> RunConfig:
+def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()) -> RunConfig:
     """Check a configuration given as plain values.
 
     Args:
-        raw: as TOML has it.
+        raw: as TOML has it; settings are applied in place.
         folder: what relative paths start from.
+        settings: each "KEY=VALUE", as in `load_config`.
 
     Raises:
         ConfigError: a key or value is not what is expected.
     """
+    for setting in settings:
+        _apply(raw, setting)
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:

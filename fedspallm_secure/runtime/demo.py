@@ -5,6 +5,7 @@ Everything is at its default but the number of held-out windows, which is halved
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from fedspallm_secure.runtime.steps import Steps
 __all__ = ["demo_config"]
 
 
-def demo_config(model: str | None, cache: Path, shown: Steps) -> RunConfig:
+def demo_config(model: str | None, cache: Path, settings: Sequence[str], shown: Steps) -> RunConfig:
     """The demo's configuration, with everything it needs fetched.
 
     Args:
         model: directory or hub name; None fetches SmolLM2-135M.
         cache: folder of fetched and derived files.
+        settings: changes of single keys, each "KEY=VALUE".
         shown: where progress is shown.
 
     Raises:
+        ConfigError: a setting is not right.
         FetchError: something can't be had.
         StorageError: the cache can't be written.
     """
@@ -36,4 +39,5 @@ def demo_config(model: str | None, cache: Path, shown: Steps) -> RunConfig:
         {"name": kind, "calibration": str(files.calibration), "heldout": str(files.heldout)}
         for kind, files in texts.items()
     ]
-    return build_config({"model": model, "institution": institutions, "evaluation": {"windows": 4}}, Path())
+    raw = {"model": model, "institution": institutions, "evaluation": {"windows": 4}}
+    return build_config(raw, Path(), settings)
