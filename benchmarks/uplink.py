@@ -36,7 +36,7 @@ def measure(clients: int, sparsity: str, digits: int, layers: int) -> dict[str, 
     sent = [steps["up"] for steps in traffic.bytes.values()]
     bits = {
         step: 8 * sum(steps[step] for steps in sent) / len(sent) / run.parameters
-        for step in ("keys", "votes", "values", "model")
+        for step in ("keys", "votes", "values", "checks", "model")
     }
     density = float(1 - Fraction(sparsity))
     return {
@@ -46,7 +46,7 @@ def measure(clients: int, sparsity: str, digits: int, layers: int) -> dict[str, 
         "parameters": run.parameters,
         "votes": bits["votes"],
         "values": bits["values"],
-        "other_messages": bits["keys"] + bits["model"],
+        "other_messages": bits["keys"] + bits["checks"] + bits["model"],
         "total": sum(bits.values()),
         "dense_fp16": 16.0,
         "sparse_fp16_and_bitmap": 16 * density + 1,

@@ -7,6 +7,8 @@ from fedspallm_secure.messages.bodies import (
     Masked,
     Message,
     ModelStatement,
+    Proof,
+    Proofs,
     SumName,
     Sums,
 )
@@ -29,6 +31,8 @@ __all__ = [
     "Message",
     "ModelStatement",
     "Name",
+    "Proof",
+    "Proofs",
     "SumName",
     "Sums",
     "canonical",

@@ -4,6 +4,8 @@
     advertised   server -> clients   all of those, as signed
     masked       client -> server    one sum's masked lanes, named by digest            (votes, then values)
     sums         server -> clients   that sum's lanes, added up, named by digest        (votes, then values)
+    proof        client -> server    inner products that let everybody check the sums   (votes, then values)
+    proofs       server -> clients   all of those, as signed                            (votes, then values)
     model        everyone            the digest of the model that follows from all this
 
 Every message names the charter and the round, so that none can be replayed elsewhere, and its sender, who signs it.
@@ -18,9 +20,20 @@ from pydantic import Field
 
 from fedspallm_secure.messages.canonical import Frozen
 from fedspallm_secure.messages.envelope import Envelope
-from fedspallm_secure.messages.fields import Count, Hex32, LaneName, Name
+from fedspallm_secure.messages.fields import Count, Hex8, Hex32, LaneName, Name
 
-__all__ = ["Advertise", "Advertised", "LaneBlob", "Masked", "Message", "ModelStatement", "SumName", "Sums"]
+__all__ = [
+    "Advertise",
+    "Advertised",
+    "LaneBlob",
+    "Masked",
+    "Message",
+    "ModelStatement",
+    "Proof",
+    "Proofs",
+    "SumName",
+    "Sums",
+]
 
 SumName = Literal["votes", "values"]
 """The two sums of a round."""
@@ -71,6 +84,22 @@ class Sums(_InRound):
     lanes: tuple[LaneBlob, ...]
 
 
+class Proof(_InRound):
+    """A client's inner products of its digits of one sum with the challenge's vectors, masked, modulo either prime."""
+
+    kind: Literal["proof"] = "proof"
+    sum: SumName
+    products: tuple[Hex8, Hex8]
+
+
+class Proofs(_InRound):
+    """Every client's proof as the client signed it, in the order of the roster."""
+
+    kind: Literal["proofs"] = "proofs"
+    sum: SumName
+    proofs: tuple[Envelope, ...]
+
+
 class ModelStatement(_InRound):
     """The digest of the model that the sender computed from the published sums."""
 
@@ -78,5 +107,7 @@ class ModelStatement(_InRound):
     model: Hex32
 
 
-Message = Annotated[Advertise | Advertised | Masked | Sums | ModelStatement, Field(discriminator="kind")]
+Message = Annotated[
+    Advertise | Advertised | Masked | Sums | Proof | Proofs | ModelStatement, Field(discriminator="kind")
+]
 """Any message of the protocol."""

@@ -6,10 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-__all__ = ["Count", "Hex32", "LaneName", "Name"]
+__all__ = ["Count", "Hex8", "Hex32", "LaneName", "Name"]
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """32 bytes (a SHA-256, an X25519 or Ed25519 public key) as lower-case hexadecimal."""
+
+Hex8 = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+"""8 bytes (a number below 2^64) as lower-case hexadecimal."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A participant: letters, digits, dot, underscore, dash; at most 64."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob, Proof, Proofs, SumName, seal
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
@@ -42,6 +42,8 @@ class CoordinatorRound:
         self._sums = Server(plan.context, identity)
         self._outcome = Outcome(plan, public, blobs)
         self._counts: tuple[LaneBlob, ...] = ()
+        self._published: tuple[LaneBlob, ...] = ()
+        self._proofs: dict[str, Envelope] | None = None
         self._model: str | None = None
         self._confirmed: set[str] = set()
 
@@ -52,6 +54,8 @@ class CoordinatorRound:
 
     def missing(self) -> list[str]:
         """The institutions whose message of the step that is due has not come, in roster order."""
+        if self._proofs is not None:
+            return [name for name in self._plan.context.roster if name not in self._proofs]
         if self._model is None:
             return self._sums.missing()
         return [name for name in self._plan.context.roster if name not in self._confirmed]
@@ -71,20 +75,52 @@ class CoordinatorRound:
             sender = compare_statement(self._plan.context, envelope, roster, self._identity.name, self._model)
             self._confirmed.add(sender)
             return []
+        if self._proofs is not None:
+            return self._take_proof(envelope, self._proofs)
         broadcast = self._sums.receive(envelope)
         if broadcast is not None:
             return [broadcast]
         if self._sums.state is ServerState.ADDING_VOTES:
-            self._counts = self._add()
-            published = self._sums.publish(self._counts)
-            if not self._plan.charter.changes_weights:
-                return [published, self._state_model(None)]
-            self._sums.know_eligible(self._outcome.eligible_lengths(self._counts))
-            return [published]
+            return [self._publish("votes")]
         if self._sums.state is ServerState.ADDING_VALUES:
-            sums = self._add()
-            return [self._sums.publish(sums), self._state_model(sums)]
+            return [self._publish("values")]
         return []
+
+    def _publish(self, name: SumName) -> Envelope:
+        self._published = self._add()
+        if name == "votes":
+            self._counts = self._published
+        self._proofs = {}
+        self._proving: SumName = name
+        return self._sums.publish(self._published)
+
+    def _take_proof(self, envelope: Envelope, proofs: dict[str, Envelope]) -> list[Envelope]:
+        context = self._plan.context
+        message = context.open(envelope, context.digest())
+        if not isinstance(message, Proof) or message.sum != self._proving or message.sender not in self.missing():
+            raise RemoteProtocolError(
+                f"{message.sender!r} sent {message.kind!r}; proofs of {self._proving} are due from "
+                f"{', '.join(self.missing())}.",
+                "Nothing was changed.",
+            )
+        proofs[message.sender] = envelope
+        if self.missing():
+            return []
+        self._proofs = None
+        broadcast = Proofs(
+            charter=context.digest(),
+            round=context.round,
+            sender=self._identity.name,
+            sum=self._proving,
+            proofs=tuple(proofs[name] for name in context.roster),
+        )
+        sealed = seal(broadcast, self._identity)
+        if self._proving == "values":
+            return [sealed, self._state_model(self._published)]
+        if not self._plan.charter.changes_weights:
+            return [sealed, self._state_model(None)]
+        self._sums.know_eligible(self._outcome.eligible_lengths(self._counts))
+        return [sealed]
 
     def _add(self) -> tuple[LaneBlob, ...]:
         return tuple(self._add_lane(lane) for lane in self._plan.context.lanes)

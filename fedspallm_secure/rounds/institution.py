@@ -1,6 +1,7 @@
 """An institution in one round: its pruned layers on one side, the secure sums on the other.
 
-It answers every message of the server with the message that is due next. Its weights and masks are read from its own
+It answers every message of the server with the message that is due next, and nothing follows a published sum before it
+was checked against everybody's proofs. Its weights and masks are read from its own
 workspace, one tensor at a time, and leave it masked.
 """
 
@@ -18,7 +19,7 @@ from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
-from fedspallm_secure.secagg import Client, Entropy, Lane
+from fedspallm_secure.secagg import Client, Entropy, Lane, SumCheck
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
 
@@ -57,6 +58,7 @@ class InstitutionRound:
         self._sums = Client(plan.context, identity, entropy)
         self._outcome = Outcome(plan, public, blobs)
         self._counts: tuple[LaneBlob, ...] = ()
+        self._pending: tuple[SumCheck, Sums] | None = None
         self._model: str | None = None
 
     def start(self) -> Envelope:
@@ -78,16 +80,42 @@ class InstitutionRound:
             server = {self._plan.charter.server}
             compare_statement(self._plan.context, envelope, server, self._identity.name, self._model)
             return None
+        if self._pending is not None:
+            check, published = self._pending
+            check.verify(envelope)
+            self._pending = None
+            return self._go_on(published)
         message = self._sums.receive(envelope)
         if isinstance(message, Advertised):
             return self._send(self._votes)
         assert isinstance(message, Sums)  # all that the machine lets through
-        if message.sum == "values":
-            return self._state_model(message.lanes)
-        self._counts = message.lanes
+        check = self._check(message)
+        self._pending = check, message
+        return check.proof()
+
+    def _check(self, published: Sums) -> SumCheck:
+        """Both sides of the comparison of a published sum with what the institutions sent."""
+        if published.sum == "votes":
+            self._counts = published.lanes
+        check = self._sums.check(published)
+        for lane, blob in zip(self._plan.context.lanes, published.lanes, strict=True):
+            mine = lane in self._sums.lanes
+            if published.sum == "votes":
+                sums = self._outcome.digits(lane, "votes", blob, lane.length)
+                check.add(lane, sums, self._votes(lane) if mine else None)
+            else:
+                _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index])
+                sums = self._outcome.digits(lane, "values", blob, int(np.count_nonzero(eligible)))
+                check.add(lane, sums, self._values(lane) if mine else None)
+        return check
+
+    def _go_on(self, published: Sums) -> Envelope:
+        """What is due after a sum that holds."""
+        if published.sum == "values":
+            return self._state_model(published.lanes)
         if not self._plan.charter.changes_weights:
             return self._state_model(None)
-        self._sums.know_eligible(self._outcome.eligible_lengths(message.lanes))
+        self._sums.know_eligible(self._outcome.eligible_lengths(published.lanes))
         return self._send(self._values)
 
     def _send(self, digits: Callable[[Lane], NDArray[Any]]) -> Envelope:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fedspallm_secure.aggregation import Quantiser, average, expand_mask, sums_fit_counts
 from fedspallm_secure.charter import model_digest, tensor_digest
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import LaneBlob
+from fedspallm_secure.messages import LaneBlob, SumName
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.secagg import Lane
@@ -49,10 +49,19 @@ class Outcome:
             columns).
         """
         tensor = self._plan.tensor(lane)
-        votes = lane.votes.unpack(self._words(counts, lane.votes.words(lane.length)), lane.length)
-        votes = votes.reshape(tensor.rows, tensor.columns)
+        votes = self.digits(lane, "votes", counts, lane.length).reshape(tensor.rows, tensor.columns)
         kept = expand_mask(votes, self._public.weight(tensor), self._public.scales(tensor), self._plan.pattern)
         return kept, kept & (votes >= self._plan.charter.parameters.bar), votes
+
+    def digits(self, lane: Lane, name: SumName, published: LaneBlob, length: int) -> NDArray[Any]:
+        """The digits of a published lane, unsigned, shape (length,).
+
+        Raises:
+            RemoteProtocolError: the words are not that many, or no sum of digits.
+            StorageError: the payload can't be read.
+        """
+        packing = lane.packing(name)
+        return packing.unpack(self._words(published, packing.words(length)), length)
 
     def eligible_lengths(self, counts: Sequence[LaneBlob]) -> list[int]:
         """How many positions of each lane take part in the values sum, one number a lane of the round."""
@@ -82,7 +91,7 @@ class Outcome:
         if sums is None:
             return np.where(kept, W, np.zeros((), W.dtype))
         length = int(np.count_nonzero(eligible))
-        digits = lane.values.unpack(self._words(sums, lane.values.words(length)), length)
+        digits = self.digits(lane, "values", sums, length)
         clients, quantiser = len(lane.cohort), self.quantiser(lane)
         if not sums_fit_counts(digits, votes[eligible], quantiser.Q, clients):
             raise RemoteProtocolError(

@@ -24,6 +24,8 @@ from fedspallm_secure.messages import (
     Masked,
     Message,
     ModelStatement,
+    Proof,
+    Proofs,
     Sums,
     canonical,
     open_envelope,
@@ -166,7 +168,7 @@ def run_round(
     return coordinator.model
 
 
-_ANSWER = {"keys": "votes", "votes": "values"}
+_ANSWER = {"keys": "votes", "checks": "values"}
 """What an institution uploads when it answers a step's broadcast."""
 
 
@@ -174,4 +176,6 @@ def _step(message: Message) -> str:
     """The step of the protocol that a message belongs to, as reports name it."""
     if isinstance(message, Masked | Sums):
         return message.sum
+    if isinstance(message, Proof | Proofs):
+        return "checks"
     return "model" if isinstance(message, ModelStatement) else "keys"

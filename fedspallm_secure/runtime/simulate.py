@@ -211,7 +211,7 @@ class _Run:
         number = plan.context.round
         output = LayerStore(self.folder.work / f"global-{number + 1}")
         public = PublicWeights(current)
-        answers = len(self.names) * (4 if self.charter.changes_weights else 3)
+        answers = len(self.names) * (6 if self.charter.changes_weights else 4)
         with self.steps.step("secure sums") as advance:
             if number == 0:
                 for tensor in self.charter.base.pruned:

@@ -1,5 +1,6 @@
 """Secure sums: packed digits under pairwise masks, as state machines without input or output."""
 
+from fedspallm_secure.secagg.check import SumCheck
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.keys import Entropy
@@ -17,6 +18,7 @@ __all__ = [
     "RoundContext",
     "Server",
     "ServerState",
+    "SumCheck",
     "most_digits",
     "values_packing",
     "votes_packing",

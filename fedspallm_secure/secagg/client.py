@@ -29,6 +29,7 @@ from fedspallm_secure.messages import (
     Sums,
     seal,
 )
+from fedspallm_secure.secagg.check import SumCheck
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
 from fedspallm_secure.secagg.keys import Entropy, MaskContext, ephemeral_key, lane_key, shared_secret
 from fedspallm_secure.secagg.keystream import apply_keystream
@@ -122,6 +123,17 @@ class Client:
         else:
             raise RemoteProtocolError(f"The server sent {message.kind!r}, which clients send.", "Nothing was changed.")
         return message
+
+    def check(self, published: Sums) -> SumCheck:
+        """COUNTED or DONE: the check of a sum that this client has just accepted.
+
+        Raises:
+            LocalProtocolError: not due now.
+        """
+        if self._state not in (ClientState.COUNTED, ClientState.DONE):
+            raise LocalProtocolError(f"In state {self._state.value!r} there is no sum to check.", "Our own fault.")
+        secrets = {peer: secret for (name, peer), secret in self._secrets.items() if name == published.sum}
+        return SumCheck(self._context, published, self._identity, secrets)
 
     def know_eligible(self, lengths: Sequence[int]) -> None:
         """COUNTED -> VALUING: how many positions of each lane take part in the values sum.

@@ -16,6 +16,8 @@ from fedspallm_secure.messages import (
     Masked,
     Message,
     ModelStatement,
+    Proof,
+    Proofs,
     Sums,
     seal,
 )
@@ -41,10 +43,13 @@ EXAMPLES: dict[str, Message] = {
     "advertised": Advertised(charter="c" * 64, round=0, sender="alice", advertisements=(seal(_ADVERTISE, ALICE),)),
     "masked": Masked(charter="c" * 64, round=1, sender="alice", sum="votes", lanes=_LANES),
     "sums": Sums(charter="c" * 64, round=2, sender="alice", sum="values", lanes=_LANES),
+    "proof": Proof(charter="c" * 64, round=2, sender="alice", sum="votes", products=("0" * 16, "f" * 16)),
+    "proofs": Proofs(charter="c" * 64, round=2, sender="alice", sum="votes", proofs=(seal(_ADVERTISE, ALICE),)),
     "model": ModelStatement(charter="c" * 64, round=3, sender="alice", model="d" * 64),
 }
 
 _HEX = st.binary(min_size=32, max_size=32).map(bytes.hex)
+_HALF_HEX = st.binary(min_size=8, max_size=8).map(bytes.hex)
 _COUNT = st.integers(0, 2**53 - 1)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _LANE = st.builds(LaneBlob, lane=_TEXT.filter(bool), words=_COUNT, blob=_HEX)
@@ -68,5 +73,7 @@ def messages(sender: str) -> st.SearchStrategy[Message]:
         st.builds(Advertised, **head, advertisements=st.lists(envelopes, max_size=3).map(tuple)),
         st.builds(Masked, **head, sum=_SUM, lanes=_LANE_LISTS),
         st.builds(Sums, **head, sum=_SUM, lanes=_LANE_LISTS),
+        st.builds(Proof, **head, sum=_SUM, products=st.tuples(_HALF_HEX, _HALF_HEX)),
+        st.builds(Proofs, **head, sum=_SUM, proofs=st.lists(envelopes, max_size=3).map(tuple)),
         st.builds(ModelStatement, **head, model=_HEX),
     )

@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedspallm_secure.charter import Method
 from fedspallm_secure.errors import ModelError, RemoteProtocolError, StorageError
-from fedspallm_secure.messages import Advertised, Envelope, Masked, ModelStatement, Sums, open_envelope, seal
+from fedspallm_secure.messages import (
+    Advertised,
+    Envelope,
+    Masked,
+    ModelStatement,
+    Proof,
+    SumName,
+    Sums,
+    open_envelope,
+    seal,
+)
 from fedspallm_secure.rounds import CoordinatorRound, InstitutionRound, PublicWeights
 from fedspallm_secure.runtime import embedded
 from fedspallm_secure.secagg import Lane
-from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.transcript import BlobStore, Log
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.synthetic import Run, Setting
 
@@ -94,55 +105,65 @@ def _eligible(run: Run, pruned: dict[str, LayerStore]) -> int:
     return int(np.count_nonzero((output.weights(0, name) != 0) & (votes >= run.setting.minimum_contributors)))
 
 
-@pytest.mark.parametrize(("lie", "victim"), [(_lying_to_all, "i0"), (_lying_to_i2, "i2")])
-def test_altered_counts_give_another_model_and_name_who_found_out(
-    lie: Any, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+_FALSE = "'i0' found that the published {} are not the sum of what the institutions sent"
+
+
+def _sent(run: Run) -> list[str]:
+    """What was said before the round ended, as the log has it."""
+    messages = (open_envelope(line, run.charter.keys) for line in Log(run.transcript(run.plan()) / "log.jsonl"))
+    return [f"{message.kind} {getattr(message, 'sum', '')}".strip() for message in messages]
+
+
+@pytest.mark.parametrize("lie", [_lying_to_all, _lying_to_i2])
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
+@pytest.mark.parametrize("change", [_one_vote_less, lambda _, counts: np.roll(counts, 1), lambda _, counts: counts * 0])
+def test_false_counts_are_found_before_any_value_is_sent(
+    lie: Any, method: Method, change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(Setting(), tmp_path)
-    lie(monkeypatch, _on_digits(run, "votes", _one_vote_less))
-    with pytest.raises(RemoteProtocolError, match=rf"'coordinator' computed the model \w+, '{victim}' \w+\."):
+    run = Run(Setting(method=method), tmp_path)
+    lie(monkeypatch, _on_digits(run, "votes", change))
+    with pytest.raises(RemoteProtocolError, match=_FALSE.format("votes")):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+    assert "proofs votes" in _sent(run)
+    assert "masked values" not in _sent(run)
 
 
-@pytest.mark.parametrize(("lie", "victim"), [(_lying_to_all, "i0"), (_lying_to_i2, "i2")])
-def test_altered_sums_give_another_model_and_name_who_found_out(
-    lie: Any, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(Setting(), tmp_path)
-    pruned = run.prune(run.plan(), run.base)
-    lie(monkeypatch, _on_digits(run, "values", _one_step_more, _eligible(run, pruned)))
-    with pytest.raises(RemoteProtocolError, match=rf"'coordinator' computed the model \w+, '{victim}' \w+\."):
-        run.round(run.plan(), run.base, pruned)
-
-
-def test_counts_that_call_other_positions_eligible_are_found_by_the_length_of_the_answer(
+def test_counts_that_make_a_position_of_one_institution_eligible_are_found_even_if_the_server_believes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(Setting(), tmp_path)
-    _lying_to_i2(monkeypatch, _on_digits(run, "votes", lambda lane, counts: np.zeros_like(counts)))
-    with pytest.raises(RemoteProtocolError, match=r"'i2' announced 0 words for lane layers\.0\.0\.weight; \d+ are due"):
+
+    def everybody_kept_everything(lane: Lane, counts: NDArray[Any]) -> NDArray[Any]:
+        return np.full_like(counts, lane.votes.clients)
+
+    forge = _on_digits(run, "votes", everybody_kept_everything)
+
+    class Believing(CoordinatorRound):
+        def _publish(self, name: SumName) -> Envelope:
+            forged = forge(super()._publish(name))
+            message = open_envelope(forged, run.charter.keys)
+            assert isinstance(message, Sums)
+            self._counts = message.lanes
+            return forged
+
+    monkeypatch.setattr(embedded, "CoordinatorRound", Believing)
+    with pytest.raises(RemoteProtocolError, match=_FALSE.format("votes")):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+    assert "masked values" not in _sent(run)
 
 
-def test_altered_counts_of_a_method_that_changes_no_weight_give_another_mask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lie", [_lying_to_all, _lying_to_i2])
+def test_false_sums_are_found_before_a_model_is_stated(
+    lie: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(Setting(method="wanda"), tmp_path)
-    _lying_to_i2(monkeypatch, _on_digits(run, "votes", lambda lane, counts: np.roll(counts, 1)))
-    with pytest.raises(RemoteProtocolError, match=r"'coordinator' computed the model \w+, 'i2' "):
-        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
-
-
-def test_a_sum_larger_than_its_votes_allow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(Setting(), tmp_path)
     pruned = run.prune(run.plan(), run.base)
-
-    def largest(lane: Lane, sums: NDArray[Any]) -> NDArray[Any]:
-        return np.full_like(sums, lane.values.radix - 1)  # as if all had voted and moved by the clip
-
-    _lying_to_all(monkeypatch, _on_digits(run, "values", largest, _eligible(run, pruned)))
-    with pytest.raises(RemoteProtocolError, match=r"sum of lane layers\.0\.0\.weight is larger than its votes allow"):
+    length = _eligible(run, pruned)
+    (run.transcript(run.plan()) / "log.jsonl").unlink()
+    lie(monkeypatch, _on_digits(run, "values", _one_step_more, length))
+    with pytest.raises(RemoteProtocolError, match=_FALSE.format("values")):
         run.round(run.plan(), run.base, pruned)
+    assert "model" not in _sent(run)
 
 
 class _TwoFaced(LayerStore):
@@ -153,7 +174,7 @@ class _TwoFaced(LayerStore):
     def kept(self, layer: int, name: str) -> NDArray[np.bool_]:
         mask = super().kept(layer, name)
         self.voted += 1
-        return mask if self.voted == 1 else np.ones_like(mask)
+        return mask if self.voted <= 2 else np.ones_like(mask)  # once to vote, once to prove it
 
 
 def test_an_institution_that_moves_weights_it_did_not_vote_for_fails_the_round(tmp_path: Path) -> None:
@@ -252,6 +273,8 @@ def _i2_answers(
             if answer is None or self._identity.name != "i2":
                 return answer
             message = open_envelope(answer, run.charter.keys)
+            if isinstance(message, Proof):
+                return answer
             assert isinstance(message, Masked | ModelStatement)
             return seal(forge(message), self._identity)
 

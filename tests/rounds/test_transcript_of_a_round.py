@@ -54,7 +54,7 @@ def test_what_a_method_does_not_send_is_not_counted(tmp_path: Path) -> None:
     run = Run(Setting(method="wanda"), tmp_path)
     run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
     for ways in run.traffic.plain().values():
-        assert set(ways["up"]) == set(ways["down"]) == {"keys", "votes", "model"}
+        assert set(ways["up"]) == set(ways["down"]) == {"keys", "votes", "checks", "model"}
 
 
 def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_masks_cancel_over_the_cohort(
