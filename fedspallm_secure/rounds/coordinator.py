@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, Proof, Proofs, SumName, seal
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob, SumName
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
-from fedspallm_secure.secagg import Lane, Server, ServerState
+from fedspallm_secure.secagg import Lane, ProofGathering, Server, ServerState
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
 
@@ -41,9 +41,8 @@ class CoordinatorRound:
         self._output = output
         self._sums = Server(plan.context, identity)
         self._outcome = Outcome(plan, public, blobs)
-        self._counts: tuple[LaneBlob, ...] = ()
-        self._published: tuple[LaneBlob, ...] = ()
-        self._proofs: dict[str, Envelope] | None = None
+        self._published: dict[SumName, tuple[LaneBlob, ...]] = {}
+        self._gathering: ProofGathering | None = None
         self._model: str | None = None
         self._confirmed: set[str] = set()
 
@@ -54,8 +53,8 @@ class CoordinatorRound:
 
     def missing(self) -> list[str]:
         """The institutions whose message of the step that is due has not come, in roster order."""
-        if self._proofs is not None:
-            return [name for name in self._plan.context.roster if name not in self._proofs]
+        if self._gathering is not None:
+            return self._gathering.missing()
         if self._model is None:
             return self._sums.missing()
         return [name for name in self._plan.context.roster if name not in self._confirmed]
@@ -75,8 +74,9 @@ class CoordinatorRound:
             sender = compare_statement(self._plan.context, envelope, roster, self._identity.name, self._model)
             self._confirmed.add(sender)
             return []
-        if self._proofs is not None:
-            return self._take_proof(envelope, self._proofs)
+        if self._gathering is not None:
+            broadcast = self._gathering.receive(envelope)
+            return [] if broadcast is None else [broadcast, *self._go_on(self._gathering.name)]
         broadcast = self._sums.receive(envelope)
         if broadcast is not None:
             return [broadcast]
@@ -87,40 +87,18 @@ class CoordinatorRound:
         return []
 
     def _publish(self, name: SumName) -> Envelope:
-        self._published = self._add()
-        if name == "votes":
-            self._counts = self._published
-        self._proofs = {}
-        self._proving: SumName = name
-        return self._sums.publish(self._published)
+        lanes = self._published[name] = self._add()
+        self._gathering = ProofGathering(self._plan.context, self._identity, name)
+        return self._sums.publish(lanes)
 
-    def _take_proof(self, envelope: Envelope, proofs: dict[str, Envelope]) -> list[Envelope]:
-        context = self._plan.context
-        message = context.open(envelope, context.digest())
-        if not isinstance(message, Proof) or message.sum != self._proving or message.sender not in self.missing():
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r}; proofs of {self._proving} are due from "
-                f"{', '.join(self.missing())}.",
-                "Nothing was changed.",
-            )
-        proofs[message.sender] = envelope
-        if self.missing():
+    def _go_on(self, name: SumName) -> list[Envelope]:
+        """What follows a sum once all proofs are in: the model, or, before it, nothing that the server says."""
+        self._gathering = None
+        if name == "votes" and self._plan.charter.changes_weights:
+            self._sums.know_eligible(self._outcome.eligible_lengths(self._published["votes"]))
             return []
-        self._proofs = None
-        broadcast = Proofs(
-            charter=context.digest(),
-            round=context.round,
-            sender=self._identity.name,
-            sum=self._proving,
-            proofs=tuple(proofs[name] for name in context.roster),
-        )
-        sealed = seal(broadcast, self._identity)
-        if self._proving == "values":
-            return [sealed, self._state_model(self._published)]
-        if not self._plan.charter.changes_weights:
-            return [sealed, self._state_model(None)]
-        self._sums.know_eligible(self._outcome.eligible_lengths(self._counts))
-        return [sealed]
+        self._model = self._outcome.model(self._published["votes"], self._published.get("values"), self._output)
+        return [state_model(self._plan.context, self._identity, self._model)]
 
     def _add(self) -> tuple[LaneBlob, ...]:
         return tuple(self._add_lane(lane) for lane in self._plan.context.lanes)
@@ -138,7 +116,3 @@ class CoordinatorRound:
                 )
             total += words
         return LaneBlob(lane=lane.name, words=total.size, blob=self._blobs.put(total))
-
-    def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
-        self._model = self._outcome.model(self._counts, sums, self._output)
-        return state_model(self._plan.context, self._identity, self._model)

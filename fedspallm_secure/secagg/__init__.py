@@ -1,6 +1,6 @@
 """Secure sums: packed digits under pairwise masks, as state machines without input or output."""
 
-from fedspallm_secure.secagg.check import SumCheck
+from fedspallm_secure.secagg.check import ProofGathering, SumCheck
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.keys import Entropy
@@ -15,6 +15,7 @@ __all__ = [
     "Entropy",
     "Lane",
     "Packing",
+    "ProofGathering",
     "RoundContext",
     "Server",
     "ServerState",

@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, Proof, Proofs, Sums, digest, seal
+from fedspallm_secure.messages import Envelope, Identity, Proof, Proofs, SumName, Sums, digest, seal
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.keystream import apply_keystream
 from fedspallm_secure.secagg.lanes import Lane
 
-__all__ = ["PRIMES", "SumCheck", "inner_products"]
+__all__ = ["PRIMES", "ProofGathering", "SumCheck", "inner_products"]
 
 PRIMES = (2**61 - 1, 2**61 - 31)
 
@@ -148,6 +148,54 @@ class SumCheck:
             mask = int.from_bytes(_derive(secret, label + self._challenge), "big")
             total += mask if self._index == low else -mask
         return total
+
+
+class ProofGathering:
+    """The server's side of a check: it waits for one proof of every client and passes them all on.
+
+    Args:
+        context: of the round.
+        identity: the server.
+        name: which sum is checked.
+    """
+
+    def __init__(self, context: RoundContext, identity: Identity, name: SumName) -> None:
+        self.name = name
+        self._context = context
+        self._identity = identity
+        self._proofs: dict[str, Envelope] = {}
+
+    def missing(self) -> list[str]:
+        """The clients whose proof has not come, in roster order."""
+        return [name for name in self._context.roster if name not in self._proofs]
+
+    def receive(self, envelope: Envelope) -> Envelope | None:
+        """Take a client's proof.
+
+        Returns:
+            The broadcast, with the last proof; else None.
+
+        Raises:
+            RemoteProtocolError: no proof of this sum, or not from a client whose proof is missing.
+        """
+        message = self._context.open(envelope, self._context.digest())
+        if not isinstance(message, Proof) or message.sum != self.name or message.sender not in self.missing():
+            raise RemoteProtocolError(
+                f"{message.sender!r} sent {message.kind!r}; proofs of {self.name} are due from "
+                f"{', '.join(self.missing())}.",
+                "Nothing was changed.",
+            )
+        self._proofs[message.sender] = envelope
+        if self.missing():
+            return None
+        broadcast = Proofs(
+            charter=self._context.digest(),
+            round=self._context.round,
+            sender=self._identity.name,
+            sum=self.name,
+            proofs=tuple(self._proofs[name] for name in self._context.roster),
+        )
+        return seal(broadcast, self._identity)
 
 
 def inner_products(key: bytes, vectors: list[NDArray[Any]]) -> list[int]:

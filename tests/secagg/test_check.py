@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Proof, Proofs, Sums, digest, open_envelope, seal
-from fedspallm_secure.secagg import Lane, SumCheck
+from fedspallm_secure.secagg import Lane, ProofGathering, SumCheck
 from fedspallm_secure.secagg.check import PRIMES, inner_products
 from tests.secagg.small_round import SmallRound, identity, round_context
 
@@ -173,3 +173,27 @@ def test_there_is_nothing_to_check_before_a_sum_was_accepted() -> None:
     fresh = SmallRound(_CONTEXT)
     with pytest.raises(LocalProtocolError, match="there is no sum to check"):
         fresh.clients[0].check(checked.published)
+
+
+def test_the_server_takes_one_proof_of_every_client_and_then_passes_all_on() -> None:
+    checked = _Checked()
+    proofs = checked.proofs(checked.counts())
+    gathering = ProofGathering(_CONTEXT, identity("server"), "votes")
+    assert gathering.receive(proofs[2]) is None
+    assert gathering.missing() == ["i0", "i1", "i3"]
+    of_values = open_envelope(proofs[0], _CONTEXT.charter.keys).model_copy(update={"sum": "values"})
+    of_the_server = open_envelope(proofs[0], _CONTEXT.charter.keys).model_copy(update={"sender": "server"})
+    for wrong in (
+        proofs[2],
+        seal(of_values, identity("i0")),
+        seal(of_the_server, identity("server")),
+        SmallRound(_CONTEXT).clients[0].advertise(),
+    ):
+        with pytest.raises(RemoteProtocolError, match="proofs of votes are due from i0, i1, i3"):
+            gathering.receive(wrong)
+    assert gathering.missing() == ["i0", "i1", "i3"]
+    assert [gathering.receive(proofs[index]) for index in (0, 3)] == [None, None]
+    broadcast = gathering.receive(proofs[1])
+    assert broadcast is not None
+    for check in checked.checks:
+        check.verify(broadcast)
