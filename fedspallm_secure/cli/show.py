@@ -18,6 +18,12 @@ def show_results(results: Results, out: Path, console: Console) -> None:
     if gap is not None:
         console.print(f"Federation closes {gap:.0%} of the gap between an institution alone and pooling all text.\n")
     console.print(traffic_table(results))
+    console.print()
     console.print(seconds_table(results))
-    console.print(f"Model:      {out / 'model'}\nReport:     {out / 'report.html'}\nNumbers:    {out / 'results.json'}")
-    console.print(f"Transcript: {out / 'transcript'}", highlight=False)
+    for what, place in (
+        ("Model", "model"),
+        ("Report", "report.html"),
+        ("Numbers", "results.json"),
+        ("Transcript", "transcript"),
+    ):
+        console.print(f"{what + ':':12}{out / place}", highlight=False, soft_wrap=True)
