@@ -16,9 +16,15 @@ from transformers.utils.hub import cached_file
 from fedspallm_secure.charter import Base, Tensor, tensor_digest
 from fedspallm_secure.errors import ModelError, StorageError
 from fedspallm_secure.pruning import decoder_layers, to_numpy
+from fedspallm_secure.runtime.hub import reach_hub
 
 __all__ = ["Origin", "describe", "load_model", "load_tokenizer", "origin_of", "save_model"]
 
+_IF_THERE = {
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+    "_raise_exceptions_for_gated_repo": False,
+}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is shown instead
@@ -52,6 +58,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
         raise ModelError(f"There is no directory {name!r}.", "Give the directory that save_pretrained wrote.")
     try:
+        if cached_file(name, "config.json", local_files_only=True, **_IF_THERE) is None and not Path(name).is_dir():
+            reach_hub()
         AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise _no_model(name, error) from error
@@ -107,7 +115,7 @@ class Origin:
 
 def origin_of(name: str) -> Origin:
     """What the model card at a directory or hub name says of its origin. A directory's `base_model` is its name."""
-    path = cached_file(name, "README.md", _raise_exceptions_for_missing_entries=False)
+    path = cached_file(name, "README.md", **_IF_THERE)
     card = ModelCard.load(path).data if path else None
     stated = card.get("base_model") if card and Path(name).is_dir() else None
     return Origin(stated if isinstance(stated, str) else name, str((card and card.get("license")) or "unknown"))

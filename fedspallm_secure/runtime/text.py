@@ -16,16 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import datasets
 import torch
 from datasets.exceptions import DatasetsError
-from huggingface_hub import constants
 from transformers import PreTrainedTokenizerBase
 
 from fedspallm_secure.errors import DataError
+from fedspallm_secure.runtime.hub import reach_hub
 
 __all__ = ["load_documents", "token_windows"]
 
@@ -107,7 +105,7 @@ def _rows(source: str, split: str, field: str) -> Iterable[Mapping[str, Any]]:
                 f"A file that ends in .txt, .jsonl, .json or .parquet was expected, or a directory, and {source} came.",
                 "Rename or convert the file, or correct the path.",
             )
-        _reach_hub(source)
+        reach_hub()
         name, _, config = source.partition(":")
         return _stream(name, config or None, split=split)
     except (OSError, ValueError, DatasetsError) as error:
@@ -130,19 +128,6 @@ def _saved(source: str, split: str) -> Iterable[Mapping[str, Any]]:
         saved = saved[split]
     rows: Iterable[Mapping[str, Any]] = saved
     return rows
-
-
-def _reach_hub(source: str) -> None:
-    """Ask once whether the hub is there: `datasets` itself would try for half a minute."""
-    if constants.HF_HUB_OFFLINE:
-        raise ConnectionError("there is no such file or directory, and HF_HUB_OFFLINE forbids to ask the hub")
-    try:
-        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=10):
-            pass
-    except HTTPError:
-        pass
-    except OSError as error:
-        raise ConnectionError(f"there is no such file or directory, and the hub can't be reached ({error})") from error
 
 
 def _documents(source: str, rows: Iterable[Mapping[str, Any]], field: str) -> Iterator[str]:
