@@ -98,6 +98,7 @@ def synthetic_run(folder: Path, clients: int, sparsity: str, digits_per_word: in
             minimum_contributors=3,
             dropout_margin=0,
             colluders=1,
+            dropouts=0,
             digits_per_word=digits_per_word,
             clip="1",
         ),

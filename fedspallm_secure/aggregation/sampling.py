@@ -12,11 +12,11 @@ them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
 from math import floor
 
+from fedspallm_secure.charter import drawn_order
 from fedspallm_secure.errors import CharterError
 
 __all__ = ["sample_layers"]
@@ -52,16 +52,11 @@ def sample_layers(
             f"institutions each need {minimum_cohort * layers}.",
             "Raise capacities, add institutions, or lower the minimum cohort.",
         )
-    ring = _drawn_order(b"layers", beacon, round_index, layers)
+    ring = drawn_order("layers", beacon, round_index, layers)
     cohorts: list[list[int]] = [[] for _ in range(layers)]
     position = 0
-    for client in _drawn_order(b"clients", beacon, round_index, len(shares)):
+    for client in drawn_order("clients", beacon, round_index, len(shares)):
         for offset in range(quotas[client]):
             cohorts[ring[(position + offset) % layers]].append(client)
         position += quotas[client]
     return tuple(tuple(sorted(cohort)) for cohort in cohorts)
-
-
-def _drawn_order(what: bytes, beacon: bytes, round_index: int, number: int) -> list[int]:
-    label = b"fedspallm-secure/v1/sampling/" + what + b"/" + beacon + round_index.to_bytes(4, "big")
-    return sorted(range(number), key=lambda index: hashlib.sha256(label + index.to_bytes(4, "big")).digest())

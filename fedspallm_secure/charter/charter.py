@@ -13,7 +13,7 @@ from pydantic import Field
 from fedspallm_secure.charter.pattern import Pattern, parse_pattern
 from fedspallm_secure.messages import Count, Frozen, Hex32, LaneName, Name
 
-__all__ = ["Base", "Charter", "Decimal", "Institution", "Method", "Parameters", "Tensor"]
+__all__ = ["Base", "Charter", "Decimal", "Institution", "Method", "Parameters", "Tensor", "Witness"]
 
 Method = Literal["sparsegpt", "wanda", "magnitude"]
 
@@ -32,6 +32,13 @@ class Institution(Frozen):
     def share(self) -> Fraction:
         """`capacity` as an exact number."""
         return Fraction(self.capacity)
+
+
+class Witness(Frozen):
+    """Who may vouch for a sum that the institutions can't check, as one of them vanished; it may be one of them."""
+
+    name: Name
+    public_key: Hex32
 
 
 class Tensor(Frozen):
@@ -66,7 +73,8 @@ class Parameters(Frozen):
         minimum_cohort: fewest institutions that contribute to a lane.
         minimum_contributors: fewest votes at which a position's values are summed, at least colluders + 2.
         dropout_margin: how many contributors may vanish between votes and values before the values sum is run again.
-        colluders: how many institutions may pool what they know, with the server.
+        colluders: c, how many institutions may pool what they know, with the server.
+        dropouts: d, how many members of any lane's cohort may vanish from a sum that still succeeds.
         digits_per_word: k, deltas a 64-bit word of the values sum.
         clip: where a weight's change is clipped, in root mean squares of its output row of the base weight.
     """
@@ -75,6 +83,7 @@ class Parameters(Frozen):
     minimum_contributors: Count
     dropout_margin: Count
     colluders: Count
+    dropouts: Count
     digits_per_word: Count
     clip: Decimal
 
@@ -98,6 +107,7 @@ class Charter(Frozen):
         beacon: public randomness that nobody could choose alone; layer sampling is drawn from it.
         base: the public base model.
         parameters: of the secure sums.
+        witness: an auditor or an institution that may vouch for a sum, or null.
     """
 
     version: Literal["fedspallm-secure/charter/v1"] = "fedspallm-secure/charter/v1"
@@ -110,6 +120,7 @@ class Charter(Frozen):
     beacon: Hex32
     base: Base
     parameters: Parameters
+    witness: Witness | None = None
 
     @property
     def patterns(self) -> tuple[Pattern, ...]:
@@ -119,7 +130,8 @@ class Charter(Frozen):
     @property
     def keys(self) -> dict[str, str]:
         """Every participant's name -> Ed25519 public key."""
-        return {self.server: self.server_key} | {member.name: member.public_key for member in self.roster}
+        keys = {self.server: self.server_key} | {member.name: member.public_key for member in self.roster}
+        return keys if self.witness is None else keys | {self.witness.name: self.witness.public_key}
 
     @property
     def changes_weights(self) -> bool:

@@ -11,7 +11,20 @@ from fedspallm_secure.charter.charter import Charter
 from fedspallm_secure.charter.pattern import NM
 from fedspallm_secure.errors import CharterError
 
-__all__ = ["check_charter"]
+__all__ = ["check_charter", "unmasking_threshold"]
+
+
+def unmasking_threshold(members: int, colluders: int) -> int:
+    """t, how many of a cohort must agree on the survivors and hand out shares: the smallest t with 2t > n + c.
+
+    With fewer, c colluders could sign for two different sets of survivors, each with half of the honest members, and
+    the server would learn both a client's self mask and its key.
+
+    Args:
+        members: n, size of the cohort.
+        colluders: c.
+    """
+    return (members + colluders) // 2 + 1
 
 
 def check_charter(charter: Charter) -> None:
@@ -27,9 +40,11 @@ def check_charter(charter: Charter) -> None:
 
 
 def _check_participants(charter: Charter) -> None:
-    names = [charter.server, *(member.name for member in charter.roster)]
-    keys = [charter.server_key, *(member.public_key for member in charter.roster)]
-    for what, values in (("name", names), ("public key", keys)):
+    participants = {(member.name, member.public_key) for member in charter.roster}
+    everybody = [(charter.server, charter.server_key), *((member.name, member.public_key) for member in charter.roster)]
+    if charter.witness is not None and (charter.witness.name, charter.witness.public_key) not in participants:
+        everybody.append((charter.witness.name, charter.witness.public_key))
+    for what, values in zip(("name", "public key"), zip(*everybody, strict=True), strict=True):
         if len(set(values)) != len(values):
             raise CharterError(f"Two participants have the same {what}.", "Give each its own.")
 
@@ -60,6 +75,14 @@ def _check_thresholds(charter: Charter) -> None:
             f"minimum_cohort is {parameters.minimum_cohort}, but a position needs {parameters.bar} votes "
             "(minimum_contributors + dropout_margin) before its values are summed.",
             f"Set minimum_cohort to at least {parameters.bar}.",
+        )
+    threshold = unmasking_threshold(parameters.minimum_cohort, parameters.colluders)
+    if parameters.minimum_cohort - parameters.dropouts < threshold:
+        raise CharterError(
+            f"Of a cohort of {parameters.minimum_cohort}, {parameters.dropouts} drop-outs leave fewer than the "
+            f"{threshold} that must agree before anything is unmasked: with {parameters.colluders} colluders a server "
+            "could otherwise find two quorums for two different sets of survivors.",
+            "Lower dropouts or colluders, or raise minimum_cohort.",
         )
     if clients < parameters.minimum_cohort:
         raise CharterError(

@@ -21,6 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+charter_app = typer.Typer(help="Look at the agreement before signing it.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(charter_app, name="charter")
+
 _CACHE = Path.home() / ".cache" / "fedspallm-secure"
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make; refused if it is there already.")]
@@ -125,3 +128,23 @@ def evaluate(
     )
     console.print(evaluation_table(perplexities))
     typer.echo(json.dumps(perplexities))
+
+
+@charter_app.command()
+def check(
+    charter: Annotated[Path, typer.Argument(help="JSON file, canonical or laid out for people.", metavar="CHARTER")],
+    policy: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="TOML file of what you insist on; docs/policy.md has its keys and their defaults."),
+    ] = None,
+) -> None:
+    """Check a charter against the rules of the protocol and your own policy, and say what it promises."""
+    from fedspallm_secure.charter import Policy, check_charter, check_policy, load_charter, load_policy
+    from fedspallm_secure.cli.promises import show_promises
+    from fedspallm_secure.rounds import plan_round
+
+    agreed, insisted = load_charter(charter), Policy() if policy is None else load_policy(policy)
+    check_charter(agreed)
+    plans = [plan_round(agreed, index) for index in range(len(agreed.schedule))]
+    check_policy(agreed, insisted)
+    show_promises(agreed, plans, Console())

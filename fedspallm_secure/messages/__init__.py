@@ -1,28 +1,51 @@
 """What is said: signed, validated, in one canonical form."""
 
-from fedspallm_secure.messages.bodies import (
+from fedspallm_secure.messages.bodies import Message
+from fedspallm_secure.messages.canonical import Frozen, canonical, digest
+from fedspallm_secure.messages.checks import Attest, Attested, ModelStatement, Proof, Proofs, Unproven
+from fedspallm_secure.messages.envelope import Envelope
+from fedspallm_secure.messages.exchange import (
     Advertise,
     Advertised,
+    Again,
+    GroupCommitments,
+    GroupKeys,
+    Share,
+    Shares,
+)
+from fedspallm_secure.messages.fields import Base64, Count, Hex32, LaneName, Name, SumName
+from fedspallm_secure.messages.signing import (
+    Identity,
+    check_signature,
+    decode_base64,
+    open_envelope,
+    seal,
+)
+from fedspallm_secure.messages.sums import (
+    Confirm,
+    Confirmed,
     LaneBlob,
     Masked,
-    Message,
-    ModelStatement,
-    Proof,
-    Proofs,
-    SumName,
+    Revealed,
     Sums,
+    Survivors,
+    Unmask,
 )
-from fedspallm_secure.messages.canonical import Frozen, canonical, digest
-from fedspallm_secure.messages.envelope import Envelope
-from fedspallm_secure.messages.fields import Count, Hex32, LaneName, Name
-from fedspallm_secure.messages.signing import Identity, open_envelope, seal
 
 __all__ = [
     "Advertise",
     "Advertised",
+    "Again",
+    "Attest",
+    "Attested",
+    "Base64",
+    "Confirm",
+    "Confirmed",
     "Count",
     "Envelope",
     "Frozen",
+    "GroupCommitments",
+    "GroupKeys",
     "Hex32",
     "Identity",
     "LaneBlob",
@@ -33,9 +56,17 @@ __all__ = [
     "Name",
     "Proof",
     "Proofs",
+    "Revealed",
+    "Share",
+    "Shares",
     "SumName",
     "Sums",
+    "Survivors",
+    "Unmask",
+    "Unproven",
     "canonical",
+    "check_signature",
+    "decode_base64",
     "digest",
     "open_envelope",
     "seal",

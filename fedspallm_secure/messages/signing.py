@@ -20,7 +20,7 @@ from fedspallm_secure.messages.bodies import Message
 from fedspallm_secure.messages.canonical import canonical
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Envelope, Signature
 
-__all__ = ["Identity", "open_envelope", "seal"]
+__all__ = ["Identity", "check_signature", "decode_base64", "open_envelope", "seal"]
 
 _messages: TypeAdapter[Message] = TypeAdapter(Message)
 
@@ -67,11 +67,10 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
     if signature.keyid not in keys:
         raise RemoteProtocolError(f"The signer {signature.keyid!r} is not in the charter.", todo)
     try:
-        payload = _base64(envelope.payload)
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(keys[signature.keyid]))
-        key.verify(_base64(signature.sig), _pre_authentication_encoding(payload))
-    except (InvalidSignature, ValueError) as error:
-        raise RemoteProtocolError(f"The signature of {signature.keyid!r} does not hold.", todo) from error
+        payload = decode_base64(envelope.payload)
+    except ValueError as error:
+        raise RemoteProtocolError(f"The payload of {signature.keyid!r} is not base64.", todo) from error
+    _verify(payload, signature.sig, signature.keyid, keys[signature.keyid])
     try:
         message = _messages.validate_json(payload)
     except ValidationError as error:
@@ -83,12 +82,37 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
     return message
 
 
-def _base64(text: str) -> bytes:
+def check_signature(message: Message, signature: str, key: str) -> None:
+    """Refuse a signature that is not `message.sender`'s under exactly this message.
+
+    Args:
+        message: what should have been signed.
+        signature: base64.
+        key: the sender's Ed25519 public key, 64 hexadecimal digits.
+
+    Raises:
+        RemoteProtocolError: the signature does not hold.
+    """
+    _verify(canonical(message), signature, message.sender, key)
+
+
+def decode_base64(text: str) -> bytes:
     """What `text` encodes; ValueError where an encoder would have written those bytes differently."""
     data = base64.b64decode(text, validate=True)
     if base64.b64encode(data).decode() != text:
         raise ValueError("not canonical base64")
     return data
+
+
+def _verify(payload: bytes, signature: str, who: str, key: str) -> None:
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        public.verify(decode_base64(signature), _pre_authentication_encoding(payload))
+    except (InvalidSignature, ValueError) as error:
+        raise RemoteProtocolError(
+            f"The signature of {who!r} does not hold.",
+            "Nothing was changed; ask the sender which key and version it runs.",
+        ) from error
 
 
 def _pre_authentication_encoding(payload: bytes) -> bytes:

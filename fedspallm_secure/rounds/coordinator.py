@@ -14,7 +14,8 @@ from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
-from fedspallm_secure.secagg import Lane, ProofGathering, Server, ServerState
+from fedspallm_secure.rounds.telemetry import RoundTelemetry
+from fedspallm_secure.secagg import Delivery, Lane, Participation, Server, ServerState
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
 
@@ -42,77 +43,111 @@ class CoordinatorRound:
         self._sums = Server(plan.context, identity)
         self._outcome = Outcome(plan, public, blobs)
         self._published: dict[SumName, tuple[LaneBlob, ...]] = {}
-        self._gathering: ProofGathering | None = None
-        self._model: str | None = None
-        self._confirmed: set[str] = set()
+        self._stated: str | None = None
+        self._due: frozenset[str] = frozenset()
+        self._confirmed: frozenset[str] = frozenset()
+        self._closed = False
 
     @property
     def model(self) -> str | None:
-        """The new model's digest, once every institution has stated the same one."""
-        return self._model if self._confirmed == set(self._plan.context.roster) else None
+        """The new model's digest, once every institution that is still there has stated the same one."""
+        return self._stated if self._stated is not None and (self._closed or not self.missing()) else None
 
-    def missing(self) -> list[str]:
-        """The institutions whose message of the step that is due has not come, in roster order."""
-        if self._gathering is not None:
-            return self._gathering.missing()
-        if self._model is None:
+    @property
+    def participation(self) -> Participation:
+        """Who contributed to which sum."""
+        return self._sums.participation
+
+    @property
+    def telemetry(self) -> RoundTelemetry:
+        """The operator's figures, once votes were published."""
+        return self._outcome.telemetry(self._published["votes"], self._values(), self.participation)
+
+    @property
+    def waits_for_witness(self) -> bool:
+        """Whether the witness's word is due."""
+        return self._sums.state in (ServerState.COUNT_WITNESS, ServerState.SUM_WITNESS)
+
+    def missing(self) -> tuple[str, ...]:
+        """Whose message of the step that is due has not come, in roster order."""
+        if self._stated is None:
             return self._sums.missing()
-        return [name for name in self._plan.context.roster if name not in self._confirmed]
+        return tuple(name for name in self._plan.context.roster if name in self._due - self._confirmed)
 
-    def receive(self, envelope: Envelope) -> list[Envelope]:
-        """Take an institution's message.
+    def receive(self, envelope: Envelope) -> list[Delivery]:
+        """Take an institution's message, or the witness's.
 
         Returns:
-            What is to be sent to every institution now.
+            What is to be sent now, to whom.
 
         Raises:
             ProtocolError: the message is not acceptable.
             StorageError: a payload can't be read or written.
         """
-        if self._model is not None:
-            roster = self._plan.context.roster
-            sender = compare_statement(self._plan.context, envelope, roster, self._identity.name, self._model)
-            self._confirmed.add(sender)
+        if self._stated is not None:
+            due = self._due - self._confirmed
+            sender = compare_statement(self._plan.context, envelope, due, self._identity.name, self._stated)
+            self._confirmed |= {sender}
             return []
-        if self._gathering is not None:
-            broadcast = self._gathering.receive(envelope)
-            return [] if broadcast is None else [broadcast, *self._go_on(self._gathering.name)]
-        broadcast = self._sums.receive(envelope)
-        if broadcast is not None:
-            return [broadcast]
-        if self._sums.state is ServerState.ADDING_VOTES:
-            return [self._publish("votes")]
-        if self._sums.state is ServerState.ADDING_VALUES:
-            return [self._publish("values")]
+        return self._go_on(self._sums.receive(envelope))
+
+    def close(self) -> list[Delivery]:
+        """The deadline of this step passed: go on without those that are missing.
+
+        Raises:
+            RemoteProtocolError: too few are left; nothing was revealed.
+            StorageError: a payload can't be read or written.
+        """
+        if self._stated is None:
+            return self._go_on(self._sums.close())
+        needed = self._plan.charter.parameters.minimum_cohort
+        if len(self._confirmed) < needed:
+            raise RemoteProtocolError(
+                f"{len(self._confirmed)} institutions stated the model {self._stated}; {needed} must before it counts.",
+                f"Wait for {', '.join(self.missing())}, or run the round again.",
+            )
+        self._closed = True
         return []
 
-    def _publish(self, name: SumName) -> Envelope:
-        lanes = self._published[name] = self._add()
-        self._gathering = ProofGathering(self._plan.context, self._identity, name)
-        return self._sums.publish(lanes)
+    def _go_on(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Whatever the machine can't do alone: add up, say how much is eligible, compute the model."""
+        match self._sums.state:
+            case ServerState.ADDING_VOTES:
+                return deliveries + self._publish("votes")
+            case ServerState.ADDING_VALUES:
+                return deliveries + self._publish("values")
+            case ServerState.CHECKED:
+                lengths = self._outcome.eligible_lengths(self._published["votes"], self.participation)
+                self._sums.know_eligible(lengths)
+            case ServerState.DONE:
+                return deliveries + self._state_model()
+        return deliveries
 
-    def _go_on(self, name: SumName) -> list[Envelope]:
-        """What follows a sum once all proofs are in: the model, or, before it, nothing that the server says."""
-        self._gathering = None
-        if name == "votes" and self._plan.charter.changes_weights:
-            self._sums.know_eligible(self._outcome.eligible_lengths(self._published["votes"]))
-            return []
-        self._model = self._outcome.model(self._published["votes"], self._published.get("values"), self._output)
-        return [state_model(self._plan.context, self._identity, self._model)]
+    def _publish(self, name: SumName) -> list[Delivery]:
+        self._published[name] = tuple(self._add(lane) for lane in self._plan.context.lanes)
+        return self._sums.publish(self._published[name])
 
-    def _add(self) -> tuple[LaneBlob, ...]:
-        return tuple(self._add_lane(lane) for lane in self._plan.context.lanes)
-
-    def _add_lane(self, lane: Lane) -> LaneBlob:
+    def _add(self, lane: Lane) -> LaneBlob:
         contributions = self._sums.contributions(lane)
-        total = np.zeros(contributions[0].words, np.uint64)
-        for index, contribution in zip(lane.cohort, contributions, strict=True):
+        total = np.zeros(contributions[0][1].words, np.uint64)
+        for name, contribution in contributions:
             words = self._blobs.get(contribution.blob)
             if words.size != total.size:
                 raise RemoteProtocolError(
-                    f"{self._plan.context.roster[index]!r} stored {words.size} words for lane {lane.name}; "
-                    f"{total.size} are due.",
+                    f"{name!r} stored {words.size} words for lane {lane.name}; {total.size} are due.",
                     "The round fails; ask that institution what it sent.",
                 )
             total += words
+        self._sums.unmask(lane, total)
         return LaneBlob(lane=lane.name, words=total.size, blob=self._blobs.put(total))
+
+    def _values(self) -> tuple[LaneBlob, ...] | None:
+        """The published values if they were shown to be true."""
+        return self._published["values"] if self.participation.accepted("values") else None
+
+    def _state_model(self) -> list[Delivery]:
+        self._stated = self._outcome.model(self._published["votes"], self._values(), self.participation, self._output)
+        last: SumName = "values" if "values" in self._published else "votes"
+        self._due = frozenset(self._plan.context.names(self.participation.contributors(last)))
+        statement = state_model(self._plan.context, self._identity, self._stated)
+        return [Delivery(name, statement) for name in sorted(self._due)]

@@ -1,29 +1,48 @@
 """An institution in one round: its pruned layers on one side, the secure sums on the other.
 
 It answers every message of the server with the message that is due next, and nothing follows a published sum before it
-was checked against everybody's proofs. Its weights and masks are read from its own
-workspace, one tensor at a time, and leave it masked.
+was checked. Its weights and masks are read from its own workspace, one tensor at a time, and leave it masked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedspallm_secure.charter import Policy, check_policy
 from fedspallm_secure.errors import ModelError
-from fedspallm_secure.messages import Advertised, Envelope, Identity, LaneBlob, Sums
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
-from fedspallm_secure.secagg import Client, Entropy, Lane, SumCheck
+from fedspallm_secure.rounds.telemetry import LocalTelemetry
+from fedspallm_secure.secagg import Client, ClientState, Entropy, Lane
 from fedspallm_secure.transcript import BlobStore
-from fedspallm_secure.workspace import LayerStore
+from fedspallm_secure.workspace import Journal, LayerStore
 
-__all__ = ["InstitutionRound"]
+__all__ = ["InstitutionRound", "Member"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """What an institution brings to every round.
+
+    Attributes:
+        identity: its name and signing key.
+        entropy: source of its ephemeral keys.
+        journal: where it writes down what it reveals, before it does.
+        policy: what it insists on, whatever the charter says.
+    """
+
+    identity: Identity
+    entropy: Entropy
+    journal: Journal
+    policy: Policy
 
 
 class InstitutionRound:
@@ -31,34 +50,39 @@ class InstitutionRound:
 
     Args:
         plan: of the round.
-        identity: the institution's name and signing key.
-        entropy: source of the ephemeral keys.
+        member: who it is.
         public: the weights the round starts from.
         pruned: this institution's pruned layers.
+        telemetry: its figures for the operator's sums.
         blobs: where its masked lanes go, and the published sums come from.
         output: where the new model is stored, or None if only its digest is wanted.
+
+    Raises:
+        CharterError: the charter breaks the institution's policy.
     """
 
     def __init__(
         self,
         plan: RoundPlan,
-        identity: Identity,
-        entropy: Entropy,
+        member: Member,
         public: PublicWeights,
         pruned: LayerStore,
+        telemetry: LocalTelemetry,
         blobs: BlobStore,
         output: LayerStore | None,
     ) -> None:
+        check_policy(plan.charter, member.policy)
         self._plan = plan
-        self._identity = identity
+        self._identity = member.identity
         self._public = public
         self._pruned = pruned
+        self._telemetry = telemetry
         self._blobs = blobs
         self._output = output
-        self._sums = Client(plan.context, identity, entropy)
+        self._sums = Client(plan.context, member.identity, member.entropy, member.journal)
         self._outcome = Outcome(plan, public, blobs)
         self._counts: tuple[LaneBlob, ...] = ()
-        self._pending: tuple[SumCheck, Sums] | None = None
+        self._clipped: dict[str, tuple[int, int]] = {}
         self._model: str | None = None
 
     def start(self) -> Envelope:
@@ -73,50 +97,42 @@ class InstitutionRound:
 
         Raises:
             ProtocolError: the message is not acceptable.
-            StorageError: a workspace or payload can't be read or written.
+            StorageError: a workspace, a payload or the journal can't be read or written.
             ModelError: a pruned weight is not finite.
         """
         if self._model is not None:
             server = {self._plan.charter.server}
             compare_statement(self._plan.context, envelope, server, self._identity.name, self._model)
             return None
-        if self._pending is not None:
-            check, published = self._pending
-            check.verify(envelope)
-            self._pending = None
-            return self._go_on(published)
-        message = self._sums.receive(envelope)
-        if isinstance(message, Advertised):
-            return self._send(self._votes)
-        assert isinstance(message, Sums)  # all that the machine lets through
-        check = self._check(message)
-        self._pending = check, message
-        return check.proof()
+        answer = self._sums.receive(envelope)
+        if answer is not None:
+            return answer
+        match self._sums.state:
+            case ClientState.VOTING:
+                return self._send(self._votes)
+            case ClientState.COUNTED:
+                self._counts = self._sums.published.lanes
+                return self._prove(self._votes)
+            case ClientState.CHECKED:
+                participation = self._sums.participation
+                self._sums.know_eligible(self._outcome.eligible_lengths(self._counts, participation))
+                return self._send(self._values)
+            case ClientState.SUMMED:
+                return self._prove(self._values)
+        self._sums.forget()
+        return self._state_model()
 
-    def _check(self, published: Sums) -> SumCheck:
+    def _prove(self, digits: Callable[[Lane], NDArray[Any]]) -> Envelope:
         """Both sides of the comparison of a published sum with what the institutions sent."""
-        if published.sum == "votes":
-            self._counts = published.lanes
-        check = self._sums.check(published)
-        for lane, blob in zip(self._plan.context.lanes, published.lanes, strict=True):
-            mine = lane in self._sums.lanes
-            if published.sum == "votes":
-                sums = self._outcome.digits(lane, "votes", blob, lane.length)
-                check.add(lane, sums, self._votes(lane) if mine else None)
-            else:
-                _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index])
-                sums = self._outcome.digits(lane, "values", blob, int(np.count_nonzero(eligible)))
-                check.add(lane, sums, self._values(lane) if mine else None)
-        return check
-
-    def _go_on(self, published: Sums) -> Envelope:
-        """What is due after a sum that holds."""
+        published = self._sums.published
+        participation = self._sums.participation
+        lengths = [lane.length for lane in self._plan.context.lanes]
         if published.sum == "values":
-            return self._state_model(published.lanes)
-        if not self._plan.charter.changes_weights:
-            return self._state_model(None)
-        self._sums.know_eligible(self._outcome.eligible_lengths(published.lanes))
-        return self._send(self._values)
+            lengths = self._outcome.eligible_lengths(self._counts, participation)
+        for lane, blob, length in zip(self._plan.context.lanes, published.lanes, lengths, strict=True):
+            sums = self._outcome.digits(lane, published.sum, blob, length)
+            self._sums.check(lane, sums, digits(lane) if lane in self._sums.lanes else None)
+        return self._sums.prove()
 
     def _send(self, digits: Callable[[Lane], NDArray[Any]]) -> Envelope:
         blobs = []
@@ -125,13 +141,18 @@ class InstitutionRound:
             blobs.append(LaneBlob(lane=lane.name, words=words.size, blob=self._blobs.put(words)))
         return self._sums.send(blobs)
 
-    def _votes(self, lane: Lane) -> NDArray[np.bool_]:
+    def _votes(self, lane: Lane) -> NDArray[Any]:
+        if lane == self._plan.telemetry:
+            return self._telemetry.with_votes()
         tensor = self._plan.tensor(lane)
         return self._pruned.kept(tensor.layer, tensor.name).reshape(-1)
 
-    def _values(self, lane: Lane) -> NDArray[np.uint32]:
+    def _values(self, lane: Lane) -> NDArray[Any]:
+        if lane == self._plan.telemetry:  # the last lane: all others were encoded before it
+            clipped, entries = (sum(numbers) for numbers in zip((0, 0), *self._clipped.values(), strict=True))
+            return self._telemetry.with_values(clipped, entries)
         tensor = self._plan.tensor(lane)
-        _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index])
+        _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index], self._sums.participation)
         new = self._pruned.weights(tensor.layer, tensor.name)
         if not np.isfinite(new.astype(np.float32, copy=False)).all():
             raise ModelError(
@@ -139,8 +160,14 @@ class InstitutionRound:
                 "Prune that layer again with more damping.",
             )
         voted = self._pruned.kept(tensor.layer, tensor.name)
-        return self._outcome.quantiser(lane).encode(new, self._public.weight(tensor), voted, eligible)
+        quantiser = self._outcome.quantiser(lane)
+        digits = quantiser.encode(new, self._public.weight(tensor), voted, eligible)
+        at_bound = int(np.count_nonzero((digits == 0) | (digits == 2 * quantiser.Q)))
+        self._clipped[lane.name] = at_bound, digits.size
+        return digits
 
-    def _state_model(self, sums: tuple[LaneBlob, ...] | None) -> Envelope:
-        self._model = self._outcome.model(self._counts, sums, self._output)
+    def _state_model(self) -> Envelope:
+        participation = self._sums.participation
+        sums = self._sums.published.lanes if participation.accepted("values") else None
+        self._model = self._outcome.model(self._counts, sums, participation, self._output)
         return state_model(self._plan.context, self._identity, self._model)

@@ -20,7 +20,8 @@ from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import LaneBlob, SumName
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
-from fedspallm_secure.secagg import Lane
+from fedspallm_secure.rounds.telemetry import RoundTelemetry
+from fedspallm_secure.secagg import Lane, Participation
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import LayerStore
 
@@ -41,17 +42,28 @@ class Outcome:
         self._public = public
         self._blobs = blobs
 
-    def masks(self, lane: Lane, counts: LaneBlob) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[Any]]:
+    def masks(
+        self, lane: Lane, counts: LaneBlob, participation: Participation
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[Any]]:
         """The final mask, the eligible positions, and the counts they come from.
 
         Returns:
             kept (bool), eligible (bool, a subset: enough votes for a sum of values), counts (unsigned); all (rows,
             columns).
+
+        Raises:
+            RemoteProtocolError: a position with more votes than voters.
         """
         tensor = self._plan.tensor(lane)
         votes = self.digits(lane, "votes", counts, lane.length).reshape(tensor.rows, tensor.columns)
+        voters = participation.number(lane, "votes")
+        if votes.size and votes.max() > voters:
+            raise RemoteProtocolError(
+                f"Lane {lane.name} counts up to {votes.max()} votes of {voters} institutions.",
+                "The round fails: the server published no counts. Ask it what it added up.",
+            )
         kept = expand_mask(votes, self._public.weight(tensor), self._public.scales(tensor), self._plan.pattern)
-        return kept, kept & (votes >= self._plan.charter.parameters.bar), votes
+        return kept, kept & (votes >= participation.bar(lane)), votes
 
     def digits(self, lane: Lane, name: SumName, published: LaneBlob, length: int) -> NDArray[Any]:
         """The digits of a published lane, unsigned, shape (length,).
@@ -63,36 +75,48 @@ class Outcome:
         packing = lane.packing(name)
         return packing.unpack(self._words(published, packing.words(length)), length)
 
-    def eligible_lengths(self, counts: Sequence[LaneBlob]) -> list[int]:
+    def eligible_lengths(self, counts: Sequence[LaneBlob], participation: Participation) -> list[int]:
         """How many positions of each lane take part in the values sum, one number a lane of the round."""
-        return [
-            int(np.count_nonzero(self.masks(lane, blob)[1]))
-            for lane, blob in zip(self._plan.context.lanes, counts, strict=True)
+        weights = [
+            int(np.count_nonzero(self.masks(lane, blob, participation)[1]))
+            for lane, blob in zip(self._plan.lanes, counts, strict=False)
         ]
+        return [*weights, self._plan.telemetry.length]
+
+    def telemetry(
+        self, counts: Sequence[LaneBlob], sums: Sequence[LaneBlob] | None, participation: Participation
+    ) -> RoundTelemetry:
+        """The operator's figures of the round."""
+        lane = self._plan.telemetry
+        values = None if sums is None else self.digits(lane, "values", sums[-1], lane.length)
+        votes = self.digits(lane, "votes", counts[-1], lane.length)
+        return RoundTelemetry.of(participation.number(lane, "votes"), votes, values)
 
     def quantiser(self, lane: Lane) -> Quantiser:
         """How changes of a lane's weights are written as digits."""
         scales = self._public.scales(self._plan.tensor(lane))
         return Quantiser.of(scales, lane.values.top // 2, Fraction(self._plan.charter.parameters.clip))
 
-    def weight(self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None) -> NDArray[Any]:
+    def weight(self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None, participation: Participation) -> NDArray[Any]:
         """The new weight, shape (rows, columns), dtype of the base.
 
         Args:
             lane: which.
             counts: its published votes.
-            sums: its published values, or None where the method changes no weight.
+            sums: its published values, or None where no weight changes: the method changes none, or nobody could check
+                the sums.
+            participation: who contributed.
 
         Raises:
             RemoteProtocolError: a sum that the votes can't have given.
         """
         W = self._public.weight(self._plan.tensor(lane))
-        kept, eligible, votes = self.masks(lane, counts)
+        kept, eligible, votes = self.masks(lane, counts, participation)
         if sums is None:
             return np.where(kept, W, np.zeros((), W.dtype))
         length = int(np.count_nonzero(eligible))
         digits = self.digits(lane, "values", sums, length)
-        clients, quantiser = len(lane.cohort), self.quantiser(lane)
+        clients, quantiser = participation.number(lane, "values"), self.quantiser(lane)
         if not sums_fit_counts(digits, votes[eligible], quantiser.Q, clients):
             raise RemoteProtocolError(
                 f"A sum of lane {lane.name} is larger than its votes allow.",
@@ -104,6 +128,7 @@ class Outcome:
         self,
         counts: Sequence[LaneBlob],
         sums: Sequence[LaneBlob] | None,
+        participation: Participation,
         output: LayerStore | None,
         progress: Callable[[], None] = lambda: None,
     ) -> str:
@@ -111,20 +136,21 @@ class Outcome:
 
         Args:
             counts: published votes, one a lane.
-            sums: published values, one a lane, or None where the method changes no weight.
+            sums: published values, one a lane, or None where no weight changes.
+            participation: who contributed.
             output: where the layers are stored, or None if only the digest is wanted.
             progress: called after each lane.
 
         Returns:
             The model's digest, 64 hexadecimal digits.
         """
-        lanes = self._plan.context.lanes
-        work = zip(lanes, counts, sums if sums is not None else [None] * len(lanes), strict=True)
+        lanes = self._plan.lanes
+        work = zip(lanes, counts, sums if sums is not None else [None] * len(lanes), strict=False)
         digests = dict(self._plan.charter.base.rest)
         for layer, group in groupby(work, key=lambda item: self._plan.tensor(item[0]).layer):
             weights = {}
             for lane, count, values in group:
-                new = self.weight(lane, count, values)
+                new = self.weight(lane, count, values, participation)
                 digests[lane.name] = tensor_digest(new)
                 weights[lane.name] = new
                 progress()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fedspallm_secure.aggregation import sample_layers
 from fedspallm_secure.charter import Charter, Pattern, Tensor, check_charter
+from fedspallm_secure.rounds.telemetry import telemetry_lane
 from fedspallm_secure.secagg import Lane, RoundContext, values_packing, votes_packing
 
 __all__ = ["RoundPlan", "plan_round"]
@@ -30,8 +31,18 @@ class RoundPlan:
         """The agreement."""
         return self.context.charter
 
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes that carry weights: all but the telemetry's, which is the last one."""
+        return self.context.lanes[:-1]
+
+    @property
+    def telemetry(self) -> Lane:
+        """The lane that carries no weights."""
+        return self.context.lanes[-1]
+
     def tensor(self, lane: Lane) -> Tensor:
-        """The tensor a lane carries."""
+        """The tensor that one of `lanes` carries."""
         return self.charter.base.pruned[lane.index]
 
     def layers_of(self, name: str) -> tuple[int, ...]:
@@ -65,4 +76,5 @@ def plan_round(charter: Charter, round_index: int) -> RoundPlan:
         )
         for index, tensor in enumerate(charter.base.pruned)
     )
-    return RoundPlan(RoundContext(charter, round_index, lanes), charter.patterns[round_index], cohorts)
+    telemetry = telemetry_lane(len(lanes), len(charter.roster))
+    return RoundPlan(RoundContext(charter, round_index, (*lanes, telemetry)), charter.patterns[round_index], cohorts)

@@ -13,7 +13,7 @@ __all__ = ["compare_statement", "state_model"]
 
 def state_model(context: RoundContext, identity: Identity, model: str) -> Envelope:
     """`identity` states the digest of the model it computed."""
-    statement = ModelStatement(charter=context.digest(), round=context.round, sender=identity.name, model=model)
+    statement = ModelStatement(charter=context.digest, round=context.round, sender=identity.name, model=model)
     return seal(statement, identity)
 
 
@@ -33,7 +33,7 @@ def compare_statement(context: RoundContext, envelope: Envelope, due_from: Colle
     Raises:
         RemoteProtocolError: no statement, not one that is due, or another model.
     """
-    message = context.open(envelope, context.digest())
+    message = context.open(envelope)
     if not isinstance(message, ModelStatement) or message.sender not in due_from:
         raise RemoteProtocolError(
             f"{message.sender!r} sent {message.kind!r}; a model statement of {', '.join(sorted(due_from))} is due.",

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from fedspallm_secure.charter import Decimal, Method, parse_pattern
+from fedspallm_secure.charter import Decimal, Method, parse_pattern, unmasking_threshold
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import Name
+from fedspallm_secure.reading import faults, read_toml
 from fedspallm_secure.secagg import most_digits
 
 __all__ = [
@@ -67,17 +68,21 @@ class PruningConfig(_Section):
 FINE_ENOUGH = 25
 """Q, steps between no change and the clipping bound, below which quantisation may show; docs/choices.md."""
 
+_COMPLETE = 65  # members of a cohort up to which every one shares its secrets with all; beyond, with a few
+
 
 class ProtocolConfig(_Section):
     """Parameters of the secure sums; see `charter.Parameters`.
 
-    `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps.
+    `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps, `dropouts = "auto"` by the
+    most drop-outs that still leave a quorum of the smallest cohort, though no more than one in twenty of a large one.
     """
 
     minimum_cohort: int = Field(3, ge=1)
     minimum_contributors: int = Field(3, ge=1)
     dropout_margin: int = Field(0, ge=0)
     colluders: int = Field(1, ge=0)
+    dropouts: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     digits_per_word: Literal["auto"] | Annotated[int, Field(ge=1, le=32)] = "auto"
     clip: Decimal = "1"
 
@@ -107,6 +112,7 @@ class InstitutionConfig(_Section):
         field: name of the text field in jsonl, json, parquet and datasets.
         split: split of a datasets directory or hub dataset.
         capacity: share of the decoder layers that it can prune, above 0 and at most 1.
+        policy: TOML file of what it insists on; the defaults of `charter.Policy` when left out.
     """
 
     name: Name
@@ -116,6 +122,7 @@ class InstitutionConfig(_Section):
     field: str = "text"
     split: str = "train"
     capacity: Decimal = "1"
+    policy: str | None = None
 
     @property
     def label(self) -> str:
@@ -153,15 +160,7 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file can't be read, is no TOML, or a key or value is not what is expected.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The configuration {path} can't be read: {error}.", "Give the path of a TOML file."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", "Correct that line.") from error
-    return build_config(raw, path.parent, settings)
+    return build_config(read_toml(path, "configuration"), path.parent, settings)
 
 
 def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -180,9 +179,8 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
-        faults = "; ".join(f"{_dotted(item['loc'])}: {_said(item['type'], item['msg'])}" for item in error.errors())
         raise ConfigError(
-            f"The configuration is not right: {faults}.", "See docs/configuration.md for keys."
+            f"The configuration is not right: {faults(error)}.", "See docs/configuration.md for keys."
         ) from error
     for pattern in config.pruning.pattern:
         parse_pattern(pattern)
@@ -191,6 +189,7 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
             update={
                 "calibration": [_resolve(source, folder) for source in member.calibration],
                 "heldout": member.heldout and [_resolve(source, folder) for source in member.heldout],
+                "policy": member.policy and _resolve(member.policy, folder),
             }
         )
         for member in config.institution
@@ -199,6 +198,9 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
     if protocol.digits_per_word == "auto":
         digits = most_digits(len(institutions), 2 * FINE_ENOUGH)
         protocol = protocol.model_copy(update={"digits_per_word": digits})
+    if protocol.dropouts == "auto":
+        dropouts = _most_dropouts(protocol.minimum_cohort, protocol.colluders)
+        protocol = protocol.model_copy(update={"dropouts": dropouts})
     resolved = {"model": _resolve(config.model, folder), "institution": institutions, "protocol": protocol}
     return config.model_copy(update=resolved)
 
@@ -227,9 +229,6 @@ def _resolve(source: str, folder: Path) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def _dotted(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _said(kind: str, message: str) -> str:
-    return "there is no such key" if kind == "extra_forbidden" else message[0].lower() + message[1:]
+def _most_dropouts(cohort: int, colluders: int) -> int:
+    most = max(0, cohort - unmasking_threshold(cohort, colluders))
+    return most if cohort <= _COMPLETE else min(most, cohort // 20)

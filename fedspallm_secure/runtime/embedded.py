@@ -17,25 +17,40 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.charter import Policy
 from fedspallm_secure.messages import (
-    Envelope,
+    Attested,
+    Confirm,
+    Confirmed,
     Identity,
     Masked,
     Message,
     ModelStatement,
     Proof,
     Proofs,
+    Shares,
     Sums,
+    Survivors,
+    Unmask,
+    Unproven,
     canonical,
     open_envelope,
 )
-from fedspallm_secure.rounds import CoordinatorRound, InstitutionRound, PublicWeights, RoundPlan
-from fedspallm_secure.secagg import Entropy
+from fedspallm_secure.rounds import (
+    CoordinatorRound,
+    InstitutionRound,
+    LocalTelemetry,
+    Member,
+    PublicWeights,
+    RoundPlan,
+    RoundTelemetry,
+    attest_sum,
+)
+from fedspallm_secure.secagg import Delivery, Entropy
 from fedspallm_secure.transcript import BlobStore, Log
-from fedspallm_secure.workspace import LayerStore
+from fedspallm_secure.workspace import Journal, LayerStore
 
-__all__ = ["Participants", "Traffic", "run_round"]
+__all__ = ["Participants", "RoundResult", "Traffic", "run_round"]
 
 Direction = Literal["up", "down"]
 
@@ -47,10 +62,14 @@ class Participants:
     Attributes:
         server: the coordinator.
         institutions: by name, in roster order.
+        policies: what each of those insists on that does not take the default.
+        witness: who vouches for a sum that the institutions can't check, if the charter names somebody.
     """
 
     server: Identity
     institutions: Mapping[str, Identity]
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    witness: Identity | None = None
 
     @classmethod
     def fresh(cls, names: list[str], entropy: Entropy = os.urandom) -> Participants:
@@ -82,18 +101,32 @@ class Traffic:
         return sum(self.bytes[institution][direction].values())
 
 
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round gave.
+
+    Attributes:
+        model: the new model's digest, which every institution and the server computed.
+        telemetry: sums and means of the institutions' figures.
+    """
+
+    model: str
+    telemetry: RoundTelemetry
+
+
 class _MeteredBlobs(BlobStore):
     """One institution's way to the blob store: what it puts goes up, what it gets comes down (once; then it has it)."""
 
     def __init__(self, folder: Path, name: str, traffic: Traffic) -> None:
         super().__init__(folder)
         self.answering = ""
+        self.sending = ""
         self._name = name
         self._traffic = traffic
         self._fetched: set[str] = set()
 
     def put(self, words: NDArray[np.uint64]) -> str:
-        self._traffic.add(self._name, "up", _ANSWER[self.answering], words.nbytes)
+        self._traffic.add(self._name, "up", self.sending, words.nbytes)
         return super().put(words)
 
     def get(self, name: str) -> NDArray[np.uint64]:
@@ -112,10 +145,14 @@ def run_round(
     transcript: Path,
     output: LayerStore,
     traffic: Traffic,
+    telemetry: Mapping[str, LocalTelemetry] | None = None,
     entropy: Entropy = os.urandom,
     progress: Callable[[str], None] = lambda text: None,
-) -> str:
+) -> RoundResult:
     """One round: from every institution's pruned layers to the next global model.
+
+    An institution that has no answer to a message has vanished: when nothing is on its way any more, the step is closed
+    without it.
 
     Args:
         plan: of the round.
@@ -125,57 +162,85 @@ def run_round(
         transcript: folder of the log and the payloads.
         output: where the new model's layers go.
         traffic: counts bytes.
+        telemetry: institution -> its figures, which the operator gets as sums; nobody's where left out.
         entropy: source of the ephemeral keys.
         progress: called with a line for people, once an answer.
 
     Returns:
-        The new model's digest, which every institution and the server computed.
+        The new model's digest and the operator's figures.
 
     Raises:
         FedspallmError: the round failed; the text says where.
     """
     log = Log(transcript / "log.jsonl")
+    start = sum(1 for _ in log) if log.path.exists() else 0
     blobs = {name: _MeteredBlobs(transcript / "blobs", name, traffic) for name in participants.institutions}
     coordinator = CoordinatorRound(plan, participants.server, public, BlobStore(transcript / "blobs"), output)
+    figures = telemetry if telemetry is not None else dict.fromkeys(participants.institutions, LocalTelemetry())
     institutions = {
-        name: InstitutionRound(plan, identity, entropy, public, pruned[name], blobs[name], None)
+        name: InstitutionRound(
+            plan,
+            Member(identity, entropy, Journal(), participants.policies.get(name, Policy())),
+            public,
+            pruned[name],
+            figures[name],
+            blobs[name],
+            None,
+        )
         for name, identity in participants.institutions.items()
     }
     upward = {name: institution.start() for name, institution in institutions.items()}
-    while upward:
-        downward: list[Envelope] = []
+    while upward or coordinator.missing():
+        downward: list[Delivery] = []
         for name, envelope in upward.items():
             log.append(envelope)
-            step = _step(open_envelope(envelope, plan.charter.keys))
-            traffic.add(name, "up", step, len(canonical(envelope)))
+            traffic.add(name, "up", _step(open_envelope(envelope, plan.context.keys)), len(canonical(envelope)))
             downward += coordinator.receive(envelope)
+        if not downward and coordinator.missing():
+            downward = _without_the_missing(plan, participants, coordinator, log, start, transcript)
+            if coordinator.model is not None:
+                break
         upward = {}
-        for envelope in downward:
-            log.append(envelope)
-            step = _step(open_envelope(envelope, plan.charter.keys))
-            for name, institution in institutions.items():
-                progress(f"{name} answers {step}")
-                traffic.add(name, "down", step, len(canonical(envelope)))
-                blobs[name].answering = step
-                answer = institution.receive(envelope)
-                if answer is not None:
-                    upward[name] = answer
-    if coordinator.model is None:
-        raise RemoteProtocolError(
-            f"The round stopped without an answer of {', '.join(coordinator.missing())}.",
-            "Run it again with these institutions, or agree on a charter without them.",
-        )
-    return coordinator.model
+        sent: set[str] = set()
+        for delivery in downward:
+            if delivery.envelope.payload not in sent:
+                sent.add(delivery.envelope.payload)
+                log.append(delivery.envelope)
+            message = open_envelope(delivery.envelope, plan.context.keys)
+            step, name = _step(message), delivery.to
+            progress(f"{name} answers {step}")
+            traffic.add(name, "down", step, len(canonical(delivery.envelope)))
+            blobs[name].answering = step
+            blobs[name].sending = "votes" if isinstance(message, Shares) and message.attempt == 0 else "values"
+            answer = institutions[name].receive(delivery.envelope)
+            if answer is not None:
+                upward[name] = answer
+    assert coordinator.model is not None  # nobody is missing, or the step was closed
+    return RoundResult(coordinator.model, coordinator.telemetry)
 
 
-_ANSWER = {"keys": "votes", "checks": "values"}
-"""What an institution uploads when it answers a step's broadcast."""
+def _without_the_missing(
+    plan: RoundPlan,
+    participants: Participants,
+    coordinator: CoordinatorRound,
+    log: Log,
+    start: int,
+    transcript: Path,
+) -> list[Delivery]:
+    """Nothing is on its way: the witness is asked if it is its turn, else the step is closed."""
+    witness = participants.witness
+    if witness is None or coordinator.missing() != (witness.name,) or not coordinator.waits_for_witness:
+        return coordinator.close()
+    envelopes = [envelope for number, envelope in enumerate(log) if number >= start]
+    word = attest_sum(plan, witness, envelopes, BlobStore(transcript / "blobs"))
+    log.append(word)
+    return coordinator.receive(word)
 
 
 def _step(message: Message) -> str:
     """The step of the protocol that a message belongs to, as reports name it."""
-    if isinstance(message, Masked | Sums):
+    if isinstance(message, Masked | Survivors | Confirm | Confirmed | Unmask | Sums):
         return message.sum
-    if isinstance(message, Proof | Proofs):
+    if isinstance(message, Proof | Proofs | Attested | Unproven):
         return "checks"
     return "model" if isinstance(message, ModelStatement) else "keys"

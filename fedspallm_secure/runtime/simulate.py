@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from fedspallm_secure.charter import Charter, Institution, Parameters
-from fedspallm_secure.errors import StorageError
+from fedspallm_secure.charter import Charter, Institution, Parameters, Policy, check_policy, load_policy
+from fedspallm_secure.errors import CharterError, StorageError
 from fedspallm_secure.evaluation import Perplexities, PerplexityTable, Results, write_model_card, write_report
 from fedspallm_secure.messages import canonical, digest
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
@@ -77,6 +77,7 @@ class _Run:
         self.folder = folder
         self.steps = steps
         self.names = [member.name for member in config.institution]
+        policies = _policies(config)
         self.settings = PruneSettings(config.pruning.damping, config.pruning.block, config.pruning.device)
         with steps.step("load model and text") as advance:
             self.tokenizer = load_tokenizer(config.model)
@@ -86,6 +87,7 @@ class _Run:
             self.participants = Participants.fresh(self.names)
             self.charter = _charter(config, self.model, self.participants)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
+            _check_policies(self.charter, policies)
             folder.begin()
             self.base = LayerStore(folder.work / "base")
             snapshot(self.model, self.base)
@@ -258,6 +260,20 @@ def _charter(config: RunConfig, model: PreTrainedModel, participants: Participan
         base=describe(model),
         parameters=Parameters(**protocol.model_dump()),
     )
+
+
+def _policies(config: RunConfig) -> dict[str, Policy]:
+    """Institution's name -> what it insists on."""
+    files = {member.name: member.policy for member in config.institution}
+    return {name: Policy() if file is None else load_policy(Path(file)) for name, file in files.items()}
+
+
+def _check_policies(charter: Charter, policies: dict[str, Policy]) -> None:
+    for name, policy in policies.items():
+        try:
+            check_policy(charter, policy)
+        except CharterError as error:
+            raise CharterError(f"{name} does not take part. {error.problem}", error.todo) from error
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

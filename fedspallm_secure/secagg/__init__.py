@@ -1,25 +1,29 @@
-"""Secure sums: packed digits under pairwise masks, as state machines without input or output."""
+"""Secure sums: packed digits under pairwise and self masks, as state machines without input or output."""
 
-from fedspallm_secure.secagg.check import ProofGathering, SumCheck
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.packing import Packing, most_digits, values_packing, votes_packing
-from fedspallm_secure.secagg.server import Server
+from fedspallm_secure.secagg.participation import Participation
+from fedspallm_secure.secagg.server import Delivery, Server
 from fedspallm_secure.secagg.states import ClientState, ServerState
+from fedspallm_secure.secagg.unmasking import Unmasking
 
 __all__ = [
     "Client",
     "ClientState",
+    "Delivery",
     "Entropy",
+    "Group",
     "Lane",
     "Packing",
-    "ProofGathering",
+    "Participation",
     "RoundContext",
     "Server",
     "ServerState",
-    "SumCheck",
+    "Unmasking",
     "most_digits",
     "values_packing",
     "votes_packing",

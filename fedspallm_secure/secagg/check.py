@@ -1,38 +1,42 @@
 """Clients check the server's sums: a false one passes with probability about 2^-122.
 
 Counts that the server invents would undo the rule that protects positions few institutions kept. So after a sum is
-published, a public vector r is drawn from the hash of what was published (Fiat-Shamir), and each client sends the inner
-product of r with its own digits, hidden under pairwise masks that cancel over the roster. Everybody adds the proofs up
-and compares with the inner product of r with the published sums, modulo two primes of 61 bits:
+published, a public vector r is drawn from the hash of what was published (Fiat-Shamir), and each contributor sends, for
+every group, the inner product of r with its own digits, hidden under pairwise masks that cancel over the contributors.
+Everybody adds the proofs up and compares with the inner product of r with the published sums, modulo two primes of 61
+bits:
 
     sum_i <r, digits_i>  =  <r, sums>     (mod p1 and mod p2, r drawn anew for each)
 
-Masks and r depend on the hash, so clients that were shown different sums do not agree. Everybody must be there. What a
-dishonest institution can do to a proof it can also do to its digits.
+Masks and r depend on the hash, so clients that were shown different sums do not agree. Every contributor's proof is
+needed; where one is missing, only a witness that recomputed the sum can stand in. A contributor's key must never be
+revealed to rescue the check: its self mask is open already, so that would uncover its digits. What a dishonest
+institution can do to a proof it can also do to its digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, Proof, Proofs, SumName, Sums, digest, seal
+from fedspallm_secure.messages import Attest, Attested, Proof, Proofs, Sums, digest
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.groups import Group
+from fedspallm_secure.secagg.keys import derive
 from fedspallm_secure.secagg.keystream import apply_keystream
 from fedspallm_secure.secagg.lanes import Lane
 
-__all__ = ["PRIMES", "ProofGathering", "SumCheck", "inner_products"]
+__all__ = ["PRIMES", "SumCheck", "check_attestation", "inner_products"]
 
 PRIMES = (2**61 - 1, 2**61 - 31)
 
-_LIMB = 21  # three limbs of 21 bits cover 61; a limb times a digit below 2^37 leaves room in a word for 2^5 of them
+_LIMB = 21  # three limbs of 21 bits cover 61; a limb times a digit below 2^42 fits a word
 _BLOCK = 2**15
+_TODO = "Send nothing more in this run; the server and the institutions must compare what they hold."
 
 
 class SumCheck:
@@ -41,22 +45,28 @@ class SumCheck:
     Args:
         context: of the round.
         published: the server's message.
-        identity: this client.
-        secrets: roster index of every other client -> the X25519 secret shared with it for this sum.
+        index: this client's roster index.
+        contributors: whose lanes the sum adds up.
+        secrets: group's index -> neighbour among the contributors -> the X25519 secret shared with it for this sum.
     """
 
     def __init__(
-        self, context: RoundContext, published: Sums, identity: Identity, secrets: Mapping[int, bytes]
+        self,
+        context: RoundContext,
+        published: Sums,
+        index: int,
+        contributors: Collection[int],
+        secrets: Mapping[int, Mapping[int, bytes]],
     ) -> None:
         self._context = context
         self._published = published
-        self._identity = identity
-        self._index = context.roster.index(identity.name)
-        self._challenge = bytes.fromhex(digest(published))
+        self._index = index
+        self._contributors = frozenset(contributors)
         self._secrets = secrets
-        self._own = [0, 0]
-        self._sums = [0, 0]
-        self._added: set[str] = set()
+        self._challenge = bytes.fromhex(digest(published))
+        self._own = {group.index: [0, 0] for group in context.groups_of(index)}
+        self._sums = {group.index: [0, 0] for group in context.groups}
+        self._added: frozenset[str] = frozenset()
 
     def add(self, lane: Lane, sums: NDArray[Any], own: NDArray[Any] | None) -> None:
         """Take one lane into both sides of the comparison.
@@ -71,15 +81,17 @@ class SumCheck:
         """
         if lane.name in self._added or (own is None) is (self._index in lane.cohort):
             raise LocalProtocolError(f"Lane {lane.name} was added already, or not as it was masked.", "Our own fault.")
-        self._added.add(lane.name)
+        self._added |= {lane.name}
+        group = self._context.group_of[lane.name].index
         for prime in range(2):
-            key = _derive(self._challenge, b"vector" + bytes([prime]) + lane.index.to_bytes(4, "big"))
+            key = derive(self._challenge, b"check/vector", bytes([prime]) + lane.index.to_bytes(4, "big"))
             vectors = [sums] if own is None else [sums, own]
             products = inner_products(key, vectors)
-            self._sums[prime] += products[0]
-            self._own[prime] += sum(products[1:])
+            self._sums[group][prime] += products[0]
+            if own is not None:
+                self._own[group][prime] += products[1]
 
-    def proof(self) -> Envelope:
+    def proof(self) -> Proof:
         """This client's masked inner products, for the server.
 
         Raises:
@@ -89,113 +101,75 @@ class SumCheck:
             raise LocalProtocolError(
                 f"{len(self._added)} of {len(self._context.lanes)} lanes were added.", "Add every lane first."
             )
-        masked = [
-            (own + self._mask(prime)) % modulus
-            for prime, (own, modulus) in enumerate(zip(self._own, PRIMES, strict=True))
-        ]
-        message = Proof(
-            charter=self._context.digest(),
-            round=self._context.round,
-            sender=self._identity.name,
+        return Proof(
+            charter=self._published.charter,
+            round=self._published.round,
+            sender=self._context.roster[self._index],
             sum=self._published.sum,
-            products=(f"{masked[0]:016x}", f"{masked[1]:016x}"),
+            attempt=self._published.attempt,
+            products=tuple(
+                (self._masked(group, 0), self._masked(group, 1)) for group in self._context.groups_of(self._index)
+            ),
         )
-        return seal(message, self._identity)
 
-    def verify(self, envelope: Envelope) -> None:
+    def verify(self, message: Proofs) -> None:
         """Compare everybody's proofs with what the server published.
 
-        Args:
-            envelope: the server's `Proofs`.
-
         Raises:
-            RemoteProtocolError: not the proofs of every client in roster order, or the published sum is false.
+            RemoteProtocolError: not the proofs of every contributor in roster order, or the published sum is false.
         """
-        charter = self._context.digest()
-        message = self._context.open(envelope, charter)
-        todo = "Send nothing more in this run; the server and the institutions must compare what they hold."
-        if (
-            not isinstance(message, Proofs)
-            or message.sender != self._context.charter.server
-            or message.sum != self._published.sum
-        ):
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r}; the server's proofs of {self._published.sum} are due.", todo
-            )
-        proofs = [self._context.open(proof, charter) for proof in message.proofs]
-        if [proof.sender for proof in proofs] != list(self._context.roster):
-            raise RemoteProtocolError("The proofs are not one of each institution, in roster order.", todo)
-        totals = [0, 0]
-        for proof in proofs:
-            if not isinstance(proof, Proof) or proof.sum != self._published.sum:
-                raise RemoteProtocolError(f"{proof.sender!r} did not prove its {self._published.sum}.", todo)
-            for prime in range(2):
-                totals[prime] += int(proof.products[prime], 16)
-        for total, published, modulus in zip(totals, self._sums, PRIMES, strict=True):
-            if (total - published) % modulus:
-                raise RemoteProtocolError(
-                    f"{self._identity.name!r} found that the published {self._published.sum} are not the sum of what "
-                    "the institutions sent, or not the same for all of them.",
-                    todo,
-                )
+        name = self._published.sum
+        if (message.sum, message.attempt) != (name, self._published.attempt):
+            raise RemoteProtocolError(f"Proofs of {message.sum} came; those of {name} are due.", _TODO)
+        totals = {group.index: [0, 0] for group in self._context.groups}
+        proofs = [self._context.open(proof) for proof in message.proofs]
+        if tuple(proof.sender for proof in proofs) != self._context.names(self._contributors):
+            raise RemoteProtocolError("The proofs are not one of each contributor, in roster order.", _TODO)
+        for index, proof in zip(sorted(self._contributors), proofs, strict=True):
+            groups = self._context.groups_of(index)
+            if not isinstance(proof, Proof) or (proof.sum, proof.attempt) != (name, message.attempt):
+                raise RemoteProtocolError(f"{proof.sender!r} did not prove its {name}.", _TODO)
+            if len(proof.products) != len(groups):
+                raise RemoteProtocolError(f"{proof.sender!r} proved another number of groups than it is in.", _TODO)
+            for group, products in zip(groups, proof.products, strict=True):
+                for prime in range(2):
+                    totals[group.index][prime] += int(products[prime], 16)
+        for group in self._context.groups:
+            for total, published, modulus in zip(totals[group.index], self._sums[group.index], PRIMES, strict=True):
+                if (total - published) % modulus:
+                    raise RemoteProtocolError(
+                        f"{self._context.roster[self._index]!r} found that the published {name} are not the sum of "
+                        f"what the institutions sent, or not the same for all of them (lane {group.lanes[0].name} or "
+                        "one with its cohort).",
+                        _TODO,
+                    )
 
-    def _mask(self, prime: int) -> int:
+    def _masked(self, group: Group, prime: int) -> str:
+        return f"{(self._own[group.index][prime] + self._mask(group, prime)) % PRIMES[prime]:016x}"
+
+    def _mask(self, group: Group, prime: int) -> int:
         """What this client adds: plus the pair's mask at its smaller index, minus at the larger one."""
         total = 0
-        for peer, secret in self._secrets.items():
+        for peer, secret in self._secrets[group.index].items():
             low, high = sorted((self._index, peer))
-            label = b"mask" + bytes([prime]) + low.to_bytes(4, "big") + high.to_bytes(4, "big")
-            mask = int.from_bytes(_derive(secret, label + self._challenge), "big")
+            numbers = b"".join(number.to_bytes(4, "big") for number in (group.index, low, high))
+            mask = int.from_bytes(derive(secret, b"check/mask", bytes([prime]) + numbers + self._challenge), "big")
             total += mask if self._index == low else -mask
         return total
 
 
-class ProofGathering:
-    """The server's side of a check: it waits for one proof of every client and passes them all on.
+def check_attestation(context: RoundContext, message: Attested, published: Sums) -> None:
+    """Accept the witness's word for `published` in place of the proofs.
 
-    Args:
-        context: of the round.
-        identity: the server.
-        name: which sum is checked.
+    Raises:
+        RemoteProtocolError: the charter names no witness, or it did not attest this very sum.
     """
-
-    def __init__(self, context: RoundContext, identity: Identity, name: SumName) -> None:
-        self.name = name
-        self._context = context
-        self._identity = identity
-        self._proofs: dict[str, Envelope] = {}
-
-    def missing(self) -> list[str]:
-        """The clients whose proof has not come, in roster order."""
-        return [name for name in self._context.roster if name not in self._proofs]
-
-    def receive(self, envelope: Envelope) -> Envelope | None:
-        """Take a client's proof.
-
-        Returns:
-            The broadcast, with the last proof; else None.
-
-        Raises:
-            RemoteProtocolError: no proof of this sum, or not from a client whose proof is missing.
-        """
-        message = self._context.open(envelope, self._context.digest())
-        if not isinstance(message, Proof) or message.sum != self.name or message.sender not in self.missing():
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r}; proofs of {self.name} are due from "
-                f"{', '.join(self.missing())}.",
-                "Nothing was changed.",
-            )
-        self._proofs[message.sender] = envelope
-        if self.missing():
-            return None
-        broadcast = Proofs(
-            charter=self._context.digest(),
-            round=self._context.round,
-            sender=self._identity.name,
-            sum=self.name,
-            proofs=tuple(self._proofs[name] for name in self._context.roster),
-        )
-        return seal(broadcast, self._identity)
+    attest = context.open(message.attestation)
+    witness = context.charter.witness
+    if witness is None or attest.sender != witness.name or not isinstance(attest, Attest):
+        raise RemoteProtocolError(f"{attest.sender!r} is not the charter's witness, or attested nothing.", _TODO)
+    if (attest.sum, attest.attempt, attest.sums) != (published.sum, published.attempt, digest(published)):
+        raise RemoteProtocolError("The witness attested other sums than those that were published to us.", _TODO)
 
 
 def inner_products(key: bytes, vectors: list[NDArray[Any]]) -> list[int]:
@@ -221,7 +195,3 @@ def inner_products(key: bytes, vectors: list[NDArray[Any]]) -> list[int]:
                 total += int(np.dot(part, digits)) << (limb * _LIMB)
         totals.append(total)
     return totals
-
-
-def _derive(secret: bytes, label: bytes) -> bytes:
-    return HKDF(SHA256(), length=32, salt=None, info=b"fedspallm-secure/v1/check/" + label).derive(secret)

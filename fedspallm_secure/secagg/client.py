@@ -1,42 +1,56 @@
 """The client's side of a round of secure sums, without any input or output of its own.
 
-A lane leaves the machine only as packed digits plus the keystreams of all pairs in its cohort. The pair's member with
-the smaller roster index adds, the other one subtracts, so that over the whole cohort the masks cancel (Bonawitz et al.
-2017, section 4). A lane is masked once a sum: two different vectors under one keystream would reveal their difference.
+A lane leaves the machine only as packed digits plus a self mask plus the pairwise masks of its graph, where the pair's
+member with the smaller roster index adds and the other one subtracts (Bonawitz et al. 2017, section 4). It is masked
+once a sum and attempt: two different vectors under one keystream would reveal their difference.
 
-Everybody contributes to the end here; self masks, secret shares and the survivor set belong between VOTED and COUNTED
-and between VALUED and DONE.
+Shares are handed out once a sum, after that decision was recorded, and only for survivors that a quorum of every group
+confirmed: of a survivor's seed, or of a vanished client's key, never of both. Who confirmed one attempt at a sum takes
+part in no other attempt, so that no two attempts are ever opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import (
-    Advertise,
     Advertised,
+    Again,
+    Attested,
+    Confirm,
+    Confirmed,
     Envelope,
     Identity,
     LaneBlob,
     Masked,
     Message,
+    Proofs,
+    Shares,
     SumName,
     Sums,
+    Survivors,
+    Unmask,
+    Unproven,
+    digest,
     seal,
 )
-from fedspallm_secure.secagg.check import SumCheck
+from fedspallm_secure.secagg.check import SumCheck, check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
-from fedspallm_secure.secagg.keys import Entropy, MaskContext, ephemeral_key, lane_key, shared_secret
-from fedspallm_secure.secagg.keystream import apply_keystream
+from fedspallm_secure.secagg.exchange import Exchange
+from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
+from fedspallm_secure.secagg.participation import Participation
+from fedspallm_secure.secagg.quorum import check_quorum
 from fedspallm_secure.secagg.states import CLIENT_STEPS, ClientState, ClientStep, next_state
+from fedspallm_secure.workspace import Journal
 
 __all__ = ["Client"]
+
+_UNCHANGED = "Nothing was changed."
 
 
 class Client:
@@ -46,28 +60,33 @@ class Client:
         context: the charter, the round and its lanes.
         identity: this institution's name and signing key.
         entropy: source of the ephemeral keys.
+        journal: remembers what was handed out, also after a crash.
 
     Raises:
         LocalProtocolError: the identity is not in the roster, or has another key there.
     """
 
-    def __init__(self, context: RoundContext, identity: Identity, entropy: Entropy) -> None:
+    def __init__(self, context: RoundContext, identity: Identity, entropy: Entropy, journal: Journal) -> None:
         if context.charter.keys.get(identity.name) != identity.public or identity.name not in context.roster:
             raise LocalProtocolError(
                 f"{identity.name!r} is not in the charter's roster with this signing key.",
                 "Use the key that was registered, or have the charter changed.",
             )
         self._context = context
-        self._charter = context.digest()
         self._identity = identity
-        self._index = context.roster.index(identity.name)
+        self._index = context.indices[identity.name]
         self._lanes = context.lanes_of(self._index)
+        self._entropy = entropy
+        self._journal = journal
         self._state = ClientState.START
-        sums: tuple[SumName, ...] = ("votes", "values") if context.charter.changes_weights else ("votes",)
-        self._keys: dict[SumName, X25519PrivateKey] = {name: ephemeral_key(entropy) for name in sums}
-        self._secrets: dict[tuple[SumName, int], bytes] = {}
-        self._masked: set[str] = set()
+        self._participation = Participation(context)
+        self._exchange = Exchange(context, self._index, 0, context.everybody, entropy)
+        self._exchanges: dict[SumName, Exchange] = dict.fromkeys(self._exchange.sums, self._exchange)
+        self._masked: frozenset[str] = frozenset()
         self._lengths = {lane.name: lane.length for lane in context.lanes}
+        self._survivors: Survivors | None = None
+        self._published: Sums | None = None
+        self._check: SumCheck | None = None
 
     @property
     def state(self) -> ClientState:
@@ -79,78 +98,83 @@ class Client:
         """The lanes to which this client contributes, in the order in which they are due."""
         return self._lanes
 
-    def advertise(self) -> Envelope:
-        """START -> ADVERTISED: this round's public keys, for the server.
+    @property
+    def participation(self) -> Participation:
+        """Who contributed to which sum, as a quorum confirmed it."""
+        return self._participation
+
+    @property
+    def published(self) -> Sums:
+        """COUNTED or SUMMED, and after: the last sum that the server published.
 
         Raises:
-            LocalProtocolError: not due now.
+            LocalProtocolError: there is none yet.
+        """
+        if self._published is None:
+            raise LocalProtocolError("No sum was published yet.", "This is a fault of the calling program.")
+        return self._published
+
+    def advertise(self) -> Envelope:
+        """START -> ADVERTISED: this round's public keys, for the server. Once a round, also after a crash.
+
+        Raises:
+            LocalProtocolError: not due now, or keys were advertised for this round before.
         """
         after = self._after(ClientStep.SEND_ADVERTISE)
-        self._advertise = Advertise(
-            charter=self._charter,
-            round=self._context.round,
-            sender=self._identity.name,
-            votes=self._public("votes"),
-            values=self._public("values") if "values" in self._keys else None,
-        )
+        self._record("advertise", digest(self._exchange.advertisement))
         self._state = after
-        return seal(self._advertise, self._identity)
+        return self._seal(self._exchange.advertisement)
 
-    def receive(self, envelope: Envelope) -> Message:
+    def receive(self, envelope: Envelope) -> Envelope | None:
         """Take a message of the server.
 
         Returns:
-            The message, accepted: `Advertised` (votes are due now) or `Sums` (counts, or sums of values).
+            The answer that is due and needs nothing from the caller; or None: `state` says what is due now.
 
         Raises:
             RemoteProtocolError: the message is not acceptable; the state is as it was.
+            StorageError: the journal can't be written; nothing was handed out, and the state is as it was.
         """
-        message = self._context.open(envelope, self._charter)
+        message = self._context.open(envelope)
         if message.sender != self._context.charter.server:
             raise RemoteProtocolError(
                 f"{message.sender!r} sent what only the server {self._context.charter.server!r} may send.",
-                "Nothing was changed.",
+                _UNCHANGED,
             )
-        if isinstance(message, Advertised):
-            after = self._after(ClientStep.GET_ADVERTISED)
-            secrets = self._agree(message)
-            self._secrets, self._state = secrets, after
-        elif isinstance(message, Sums):
-            after = self._after(self._sums_step(message.sum))
-            due = self._due(message.sum, self._context.lanes)
-            check_lanes(message.lanes, self._context.lanes, due, "The server", RemoteProtocolError)
-            self._state = after
-        else:
-            raise RemoteProtocolError(f"The server sent {message.kind!r}, which clients send.", "Nothing was changed.")
-        return message
-
-    def check(self, published: Sums) -> SumCheck:
-        """COUNTED or DONE: the check of a sum that this client has just accepted.
-
-        Raises:
-            LocalProtocolError: not due now.
-        """
-        if self._state not in (ClientState.COUNTED, ClientState.DONE):
-            raise LocalProtocolError(f"In state {self._state.value!r} there is no sum to check.", "Our own fault.")
-        secrets = {peer: secret for (name, peer), secret in self._secrets.items() if name == published.sum}
-        return SumCheck(self._context, published, self._identity, secrets)
+        take: Mapping[type, Callable[[Any], Message | None]] = {
+            Advertised: self._take_advertised,
+            Shares: self._take_shares,
+            Survivors: self._take_survivors,
+            Confirmed: self._take_confirmed,
+            Sums: self._take_sums,
+            Proofs: self._take_verdict,
+            Attested: self._take_verdict,
+            Unproven: self._take_unproven,
+            Again: self._take_again,
+        }
+        if type(message) not in take:
+            raise RemoteProtocolError(
+                f"The server sent {message.kind!r}, which is not for a client's sums.", _UNCHANGED
+            )
+        answer = take[type(message)](message)
+        return None if answer is None else self._seal(answer)
 
     def know_eligible(self, lengths: Sequence[int]) -> None:
-        """COUNTED -> VALUING: how many positions of each lane take part in the values sum.
+        """CHECKED -> VALUING: how many positions of each lane take part in the values sum.
 
         Args:
-            lengths: one number a lane of the round, in the charter's order.
+            lengths: one number a lane of the round, in the charter's order, under `participation.bar`.
 
         Raises:
             LocalProtocolError: not due now, or not one number a lane.
         """
         after = self._after(ClientStep.KNOW_ELIGIBLE)
         self._lengths = lengths_by_lane(self._context.lanes, lengths)
-        self._masked = set()
+        self._masked = frozenset()
         self._state = after
 
     def mask(self, lane: Lane, digits: NDArray[Any]) -> NDArray[Any]:
-        """VOTING or VALUING: pack and mask one lane. Once a lane and sum.
+        """VOTING or VALUING: pack and mask one lane. Once a lane, sum and attempt.
 
         Args:
             lane: one of `lanes`.
@@ -162,7 +186,7 @@ class Client:
         Raises:
             LocalProtocolError: not due now, not this client's lane, masked already, or digits that do not fit.
         """
-        name = self._current_sum()
+        name = self._masking()
         packing = lane.packing(name)
         todo = "This is a fault of the calling program."
         if lane not in self._lanes or lane.name in self._masked:
@@ -175,14 +199,8 @@ class Client:
         if digits.dtype.kind not in "bu" or (digits.size and int(digits.max()) > packing.top):
             raise LocalProtocolError(f"Lane {lane.name} holds digits outside 0 to {packing.top}.", todo)
         words = packing.pack(digits)
-        self._masked.add(lane.name)
-        for peer in lane.cohort:
-            if peer != self._index:
-                low, high = sorted((self._index, peer))
-                context = MaskContext(self._charter, self._context.round, name, lane.index, low, high)
-                apply_keystream(
-                    words, lane_key(self._secrets[name, peer], context), subtract=self._index == context.high
-                )
+        self._masked |= {lane.name}
+        self._exchanges[name].mask(lane, name, words, self._participants(name))
         return words
 
     def send(self, blobs: Sequence[LaneBlob]) -> Envelope:
@@ -191,7 +209,7 @@ class Client:
         Raises:
             LocalProtocolError: not due now, or not exactly the lanes that were masked.
         """
-        name = self._current_sum()
+        name = self._masking()
         after = self._after(ClientStep.SEND_VOTES if name == "votes" else ClientStep.SEND_VALUES)
         if len(self._masked) != len(self._lanes):
             raise LocalProtocolError(
@@ -199,55 +217,173 @@ class Client:
             )
         check_lanes(blobs, self._lanes, self._due(name, self._lanes), "We", LocalProtocolError)
         self._state = after
-        message = Masked(
-            charter=self._charter,
-            round=self._context.round,
-            sender=self._identity.name,
-            sum=name,
-            lanes=tuple(blobs),
-        )
-        return seal(message, self._identity)
+        return self._seal(Masked(**self._header(name), lanes=tuple(blobs)))
+
+    def check(self, lane: Lane, sums: NDArray[Any], own: NDArray[Any] | None) -> None:
+        """COUNTED or SUMMED: take one lane of the published sum into the check. Every lane of the round, each once.
+
+        Args:
+            lane: any lane of the round.
+            sums: its published digits, unsigned, shape (L,).
+            own: this client's digits as it masked them, same shape; None if it is not in the lane's cohort.
+
+        Raises:
+            LocalProtocolError: not due now, a lane twice, or own digits that do not belong there.
+        """
+        self._after(ClientStep.SEND_PROOF)
+        assert self._check is not None
+        self._check.add(lane, sums, own)
+
+    def prove(self) -> Envelope:
+        """COUNTED -> COUNTS_PROVED, or SUMMED -> SUMS_PROVED: this client's part of the check.
+
+        Raises:
+            LocalProtocolError: not due now, or lanes are missing.
+        """
+        after = self._after(ClientStep.SEND_PROOF)
+        assert self._check is not None
+        proof = self._check.proof()
+        self._state = after
+        return self._seal(proof)
+
+    def forget(self) -> None:
+        """Drop all secrets of the round, whatever state it is in: best effort, see `Exchange.forget`."""
+        for exchange in {*self._exchanges.values(), self._exchange}:
+            exchange.forget()
+        self._check = None
 
     def _after(self, step: ClientStep) -> ClientState:
         return next_state(CLIENT_STEPS, self._state, step)
 
-    def _current_sum(self) -> SumName:
+    def _masking(self) -> SumName:
         if self._state is ClientState.VOTING:
             return "votes"
         self._after(ClientStep.SEND_VALUES)
         return "values"
 
+    def _participants(self, name: SumName) -> frozenset[int]:
+        """Who may take part in a sum, as far as this client masks with them."""
+        return self._exchanges[name].mates & self._participation.eligible(name)
+
     def _due(self, name: SumName, lanes: Sequence[Lane]) -> list[int]:
         """Words of each of `lanes` in a sum."""
         return [lane.packing(name).words(self._lengths[lane.name]) for lane in lanes]
 
-    def _sums_step(self, name: SumName) -> ClientStep:
-        if name == "values":
-            return ClientStep.GET_SUMS
-        return ClientStep.GET_COUNTS if self._context.charter.changes_weights else ClientStep.GET_LAST_COUNTS
+    def _header(self, name: SumName) -> dict[str, Any]:
+        return {
+            "charter": self._context.digest,
+            "round": self._context.round,
+            "sender": self._identity.name,
+            "sum": name,
+            "attempt": self._exchanges[name].attempt,
+        }
 
-    def _public(self, name: SumName) -> str:
-        return self._keys[name].public_key().public_bytes_raw().hex()
+    def _seal(self, message: Message) -> Envelope:
+        return seal(message, self._identity)
 
-    def _agree(self, message: Advertised) -> dict[tuple[SumName, int], bytes]:
-        """Shared secrets with every peer, from advertisements that carry the peers' own signatures."""
-        todo = "Do not go on; the server and the named institution must say what they sent."
-        advertisements = [self._context.open(envelope, self._charter) for envelope in message.advertisements]
-        if [advertisement.sender for advertisement in advertisements] != list(self._context.roster):
-            raise RemoteProtocolError("The advertisements are not one of each institution, in roster order.", todo)
-        secrets: dict[tuple[SumName, int], bytes] = {}
-        seen: set[str] = set()
-        for index, advertisement in enumerate(advertisements):
-            who = advertisement.sender
-            if not isinstance(advertisement, Advertise):
-                raise RemoteProtocolError(f"{who!r} did not advertise keys but sent {advertisement.kind!r}.", todo)
-            if index == self._index and advertisement != self._advertise:
-                raise RemoteProtocolError("Our own advertisement came back changed.", todo)
-            for name, private in self._keys.items():
-                public = advertisement.votes if name == "votes" else advertisement.values
-                if public is None or public in seen:
-                    raise RemoteProtocolError(f"{who!r} advertised no {name} key, or one in use already.", todo)
-                seen.add(public)
-                if index != self._index:
-                    secrets[name, index] = shared_secret(private, public, who)
-        return secrets
+    def _record(self, what: str, decision: str) -> None:
+        """Write a decision down before anybody hears of it; another one for the same is refused."""
+        self._journal.once(f"{self._context.digest} round {self._context.round} {what}", decision)
+
+    def _check_attempt(self, name: SumName, attempt: int) -> None:
+        if name not in self._exchanges or attempt != self._exchanges[name].attempt:
+            raise RemoteProtocolError(
+                f"The server speaks of attempt {attempt} at {name}, which is not the one we are in.",
+                "Nothing was changed; it may replay a message.",
+            )
+
+    def _take_advertised(self, message: Advertised) -> Message:
+        after = self._after(ClientStep.GET_ADVERTISED)
+        share = self._exchange.take_advertised(message)
+        self._state = after
+        return share
+
+    def _take_shares(self, message: Shares) -> None:
+        after = self._after(ClientStep.GET_SHARES)
+        self._exchange.take_shares(message)
+        self._exchanges |= dict.fromkeys(self._exchange.sums, self._exchange)
+        self._state = after
+
+    def _take_survivors(self, message: Survivors) -> Message:
+        after = self._after(ClientStep.GET_SURVIVORS)
+        name: SumName = "votes" if self._state is ClientState.VOTED else "values"
+        if message.sum != name:
+            raise RemoteProtocolError(f"Survivors of {message.sum} came; those of {name} are due.", _UNCHANGED)
+        self._check_attempt(name, message.attempt)
+        mates = self._exchanges[name].mates
+        participation = self._participation.with_survivors(
+            message, self._index, mates, self._context.peers_of(self._index)
+        )
+        chosen = digest(message)
+        self._record(f"confirm {name}", chosen)
+        self._participation, self._survivors, self._state = participation, message, after
+        return Confirm(**self._header(name), survivors=chosen)
+
+    def _take_confirmed(self, message: Confirmed) -> Message:
+        after = self._after(ClientStep.GET_CONFIRMED)
+        assert self._survivors is not None
+        name = self._survivors.sum
+        if message.sum != name or message.survivors != digest(self._survivors):
+            raise RemoteProtocolError(
+                "The confirmations are not for the survivors that we confirmed.",
+                "No share was handed out; the server shows different institutions different survivors.",
+            )
+        self._check_attempt(name, message.attempt)
+        contributors = self._participation.contributors(name)
+        check_quorum(self._context, message, self._index, contributors)
+        self._record(f"unmask {name}", message.survivors)
+        groups = self._exchanges[name].reveal(name, self._participation.participants(name), contributors)
+        self._state = after
+        return Unmask(**self._header(name), groups=groups)
+
+    def _take_sums(self, message: Sums) -> None:
+        after = self._after(ClientStep.GET_COUNTS if message.sum == "votes" else ClientStep.GET_SUMS)
+        self._check_attempt(message.sum, message.attempt)
+        due = self._due(message.sum, self._context.lanes)
+        check_lanes(message.lanes, self._context.lanes, due, "The server", RemoteProtocolError)
+        contributors = self._participation.contributors(message.sum)
+        exchange = self._exchanges[message.sum]
+        secrets = {
+            group.index: exchange.pair_secrets(group, message.sum, contributors)
+            for group in self._context.groups_of(self._index)
+        }
+        self._check = SumCheck(self._context, message, self._index, contributors, secrets)
+        self._published, self._state = message, after
+
+    def _take_verdict(self, message: Proofs | Attested) -> None:
+        last = self._state is ClientState.COUNTS_PROVED and not self._context.charter.changes_weights
+        after = self._after(ClientStep.GET_LAST_VERDICT if last else ClientStep.GET_VERDICT)
+        self._check_attempt(message.sum, message.attempt)
+        assert self._check is not None
+        assert self._published is not None
+        if isinstance(message, Proofs):
+            self._check.verify(message)
+        else:
+            check_attestation(self._context, message, self._published)
+        self._participation = self._participation.with_accepted(self._published.sum)
+        self._state = after
+
+    def _take_unproven(self, message: Unproven) -> None:
+        after = self._after(ClientStep.GET_UNPROVEN)
+        assert self._published is not None
+        if message.sum != self._published.sum:
+            raise RemoteProtocolError(
+                f"The server calls {message.sum} unproven; {self._published.sum} are being checked.",
+                _UNCHANGED,
+            )
+        self._check_attempt(message.sum, message.attempt)
+        contributors = self._participation.contributors(message.sum)
+        if not self._context.members(message.missing, contributors, "institutions without a proof"):
+            raise RemoteProtocolError(f"The server calls {message.sum} unproven, but no proof is missing.", _UNCHANGED)
+        self._state = after
+
+    def _take_again(self, message: Again) -> Message:
+        after = self._after(ClientStep.GET_AGAIN)
+        attempt = self._exchanges["values"].attempt + 1
+        if message.attempt != attempt:
+            raise RemoteProtocolError(f"Attempt {message.attempt} at values came; {attempt} is next.", _UNCHANGED)
+        participation = self._participation.with_gone(message, self._index)
+        exchange = Exchange(self._context, self._index, attempt, participation.eligible("values"), self._entropy)
+        self._record(f"advertise {attempt}", digest(exchange.advertisement))
+        self._participation, self._exchange, self._state = participation, exchange, after
+        return exchange.advertisement

@@ -1,11 +1,7 @@
 """Every legal step of a round of secure sums, in one table a role. What is not in the table is refused.
 
-A client:  START -advertise-> ADVERTISED -advertised-> VOTING -votes-> VOTED -counts-> COUNTED
-           -eligible-> VALUING -values-> VALUED -sums-> DONE
-The server: KEYS -advertised-> VOTES -all votes-> ADDING_VOTES -counts-> COUNTED
-           -eligible-> VALUES -all values-> ADDING_VALUES -sums-> DONE
-
-Where the method changes no weight there is no values sum, and `last counts` leads to DONE instead.
+The diagrams in docs/states.md are drawn from these tables. Where the method changes no weight there is no values sum,
+and the `last` verdict on the counts leads to DONE.
 """
 
 from __future__ import annotations
@@ -24,36 +20,70 @@ class ClientState(Enum):
 
     START = "start"
     ADVERTISED = "advertised"
+    SHARED = "shared"
     VOTING = "voting"
     VOTED = "voted"
+    VOTES_CONFIRMED = "votes confirmed"
+    VOTES_UNMASKED = "votes unmasked"
     COUNTED = "counted"
+    COUNTS_PROVED = "counts proved"
+    CHECKED = "checked"
     VALUING = "valuing"
     VALUED = "valued"
+    ADVERTISED_AGAIN = "advertised again"
+    SHARED_AGAIN = "shared again"
+    VALUES_CONFIRMED = "values confirmed"
+    VALUES_UNMASKED = "values unmasked"
+    SUMMED = "summed"
+    SUMS_PROVED = "sums proved"
     DONE = "done"
 
 
 class ClientStep(Enum):
-    """What a client does or gets."""
+    """What a client does or gets; behind a comma, what it answers at once."""
 
     SEND_ADVERTISE = "send advertise"
-    GET_ADVERTISED = "get advertised"
+    GET_ADVERTISED = "get advertised, send share"
+    GET_SHARES = "get shares"
     SEND_VOTES = "send masked votes"
-    GET_COUNTS = "get counts"
-    GET_LAST_COUNTS = "get last counts"
+    GET_SURVIVORS = "get survivors, send confirm"
+    GET_CONFIRMED = "get confirmed, send unmask"
+    GET_COUNTS = "get sums of votes"
+    SEND_PROOF = "send proof"
+    GET_VERDICT = "get proofs or attested"
+    GET_LAST_VERDICT = "get the last proofs or attested"
+    GET_UNPROVEN = "get unproven"
     KNOW_ELIGIBLE = "know the eligible positions"
     SEND_VALUES = "send masked values"
+    GET_AGAIN = "get again, send advertise"
     GET_SUMS = "get sums of values"
 
 
+_C, _CS = ClientState, ClientStep
+
 CLIENT_STEPS: Mapping[tuple[ClientState, ClientStep], ClientState] = {
-    (ClientState.START, ClientStep.SEND_ADVERTISE): ClientState.ADVERTISED,
-    (ClientState.ADVERTISED, ClientStep.GET_ADVERTISED): ClientState.VOTING,
-    (ClientState.VOTING, ClientStep.SEND_VOTES): ClientState.VOTED,
-    (ClientState.VOTED, ClientStep.GET_COUNTS): ClientState.COUNTED,
-    (ClientState.VOTED, ClientStep.GET_LAST_COUNTS): ClientState.DONE,
-    (ClientState.COUNTED, ClientStep.KNOW_ELIGIBLE): ClientState.VALUING,
-    (ClientState.VALUING, ClientStep.SEND_VALUES): ClientState.VALUED,
-    (ClientState.VALUED, ClientStep.GET_SUMS): ClientState.DONE,
+    (_C.START, _CS.SEND_ADVERTISE): _C.ADVERTISED,
+    (_C.ADVERTISED, _CS.GET_ADVERTISED): _C.SHARED,
+    (_C.SHARED, _CS.GET_SHARES): _C.VOTING,
+    (_C.VOTING, _CS.SEND_VOTES): _C.VOTED,
+    (_C.VOTED, _CS.GET_SURVIVORS): _C.VOTES_CONFIRMED,
+    (_C.VOTES_CONFIRMED, _CS.GET_CONFIRMED): _C.VOTES_UNMASKED,
+    (_C.VOTES_UNMASKED, _CS.GET_COUNTS): _C.COUNTED,
+    (_C.COUNTED, _CS.SEND_PROOF): _C.COUNTS_PROVED,
+    (_C.COUNTS_PROVED, _CS.GET_VERDICT): _C.CHECKED,
+    (_C.COUNTS_PROVED, _CS.GET_LAST_VERDICT): _C.DONE,
+    (_C.COUNTS_PROVED, _CS.GET_UNPROVEN): _C.DONE,
+    (_C.CHECKED, _CS.KNOW_ELIGIBLE): _C.VALUING,
+    (_C.VALUING, _CS.SEND_VALUES): _C.VALUED,
+    (_C.VALUED, _CS.GET_AGAIN): _C.ADVERTISED_AGAIN,
+    (_C.ADVERTISED_AGAIN, _CS.GET_ADVERTISED): _C.SHARED_AGAIN,
+    (_C.SHARED_AGAIN, _CS.GET_SHARES): _C.CHECKED,
+    (_C.VALUED, _CS.GET_SURVIVORS): _C.VALUES_CONFIRMED,
+    (_C.VALUES_CONFIRMED, _CS.GET_CONFIRMED): _C.VALUES_UNMASKED,
+    (_C.VALUES_UNMASKED, _CS.GET_SUMS): _C.SUMMED,
+    (_C.SUMMED, _CS.SEND_PROOF): _C.SUMS_PROVED,
+    (_C.SUMS_PROVED, _CS.GET_VERDICT): _C.DONE,
+    (_C.SUMS_PROVED, _CS.GET_UNPROVEN): _C.DONE,
 }
 
 
@@ -61,40 +91,89 @@ class ServerState(Enum):
     """Where the server is in a round."""
 
     KEYS = "gathering keys"
+    SHARES = "gathering shares"
     VOTES = "gathering votes"
+    VOTES_CONFIRM = "gathering confirmations of votes"
+    VOTES_UNMASK = "gathering shares of votes"
     ADDING_VOTES = "adding votes"
-    COUNTED = "counted"
+    COUNT_PROOFS = "gathering proofs of counts"
+    COUNT_WITNESS = "waiting for the witness of counts"
+    CHECKED = "checked"
     VALUES = "gathering values"
+    KEYS_AGAIN = "gathering keys again"
+    SHARES_AGAIN = "gathering shares again"
+    VALUES_CONFIRM = "gathering confirmations of values"
+    VALUES_UNMASK = "gathering shares of values"
     ADDING_VALUES = "adding values"
+    SUM_PROOFS = "gathering proofs of sums"
+    SUM_WITNESS = "waiting for the witness of sums"
     DONE = "done"
 
 
 class ServerStep(Enum):
-    """What the server gets or does. GET_... steps come once a client, ALL_... with the last client."""
+    """What the server gets, once a client, or does, when all came or the deadline passed."""
 
     GET_ADVERTISE = "get advertise"
-    ALL_ADVERTISE = "get the last advertise"
-    GET_VOTES = "get masked votes"
-    ALL_VOTES = "get the last masked votes"
-    SEND_COUNTS = "send counts"
-    SEND_LAST_COUNTS = "send last counts"
+    SEND_ADVERTISED = "send advertised"
+    GET_SHARE = "get share"
+    SEND_SHARES = "send shares"
+    GET_MASKED = "get masked lanes"
+    SEND_SURVIVORS = "send survivors"
+    GET_CONFIRM = "get confirm"
+    SEND_CONFIRMED = "send confirmed"
+    GET_UNMASK = "get unmask"
+    UNMASK = "reconstruct seeds and keys"
+    SEND_SUMS = "send sums"
+    GET_PROOF = "get proof"
+    SEND_VERDICT = "send proofs or attested"
+    SEND_LAST_VERDICT = "send the last proofs or attested"
+    ASK_WITNESS = "ask the witness"
+    SEND_UNPROVEN = "send unproven"
     KNOW_ELIGIBLE = "know the eligible positions"
-    GET_VALUES = "get masked values"
-    ALL_VALUES = "get the last masked values"
-    SEND_SUMS = "send sums of values"
+    SEND_AGAIN = "send again"
 
+
+_S, _SS = ServerState, ServerStep
 
 SERVER_STEPS: Mapping[tuple[ServerState, ServerStep], ServerState] = {
-    (ServerState.KEYS, ServerStep.GET_ADVERTISE): ServerState.KEYS,
-    (ServerState.KEYS, ServerStep.ALL_ADVERTISE): ServerState.VOTES,
-    (ServerState.VOTES, ServerStep.GET_VOTES): ServerState.VOTES,
-    (ServerState.VOTES, ServerStep.ALL_VOTES): ServerState.ADDING_VOTES,
-    (ServerState.ADDING_VOTES, ServerStep.SEND_COUNTS): ServerState.COUNTED,
-    (ServerState.ADDING_VOTES, ServerStep.SEND_LAST_COUNTS): ServerState.DONE,
-    (ServerState.COUNTED, ServerStep.KNOW_ELIGIBLE): ServerState.VALUES,
-    (ServerState.VALUES, ServerStep.GET_VALUES): ServerState.VALUES,
-    (ServerState.VALUES, ServerStep.ALL_VALUES): ServerState.ADDING_VALUES,
-    (ServerState.ADDING_VALUES, ServerStep.SEND_SUMS): ServerState.DONE,
+    (_S.KEYS, _SS.GET_ADVERTISE): _S.KEYS,
+    (_S.KEYS, _SS.SEND_ADVERTISED): _S.SHARES,
+    (_S.SHARES, _SS.GET_SHARE): _S.SHARES,
+    (_S.SHARES, _SS.SEND_SHARES): _S.VOTES,
+    (_S.VOTES, _SS.GET_MASKED): _S.VOTES,
+    (_S.VOTES, _SS.SEND_SURVIVORS): _S.VOTES_CONFIRM,
+    (_S.VOTES_CONFIRM, _SS.GET_CONFIRM): _S.VOTES_CONFIRM,
+    (_S.VOTES_CONFIRM, _SS.SEND_CONFIRMED): _S.VOTES_UNMASK,
+    (_S.VOTES_UNMASK, _SS.GET_UNMASK): _S.VOTES_UNMASK,
+    (_S.VOTES_UNMASK, _SS.UNMASK): _S.ADDING_VOTES,
+    (_S.ADDING_VOTES, _SS.SEND_SUMS): _S.COUNT_PROOFS,
+    (_S.COUNT_PROOFS, _SS.GET_PROOF): _S.COUNT_PROOFS,
+    (_S.COUNT_PROOFS, _SS.SEND_VERDICT): _S.CHECKED,
+    (_S.COUNT_PROOFS, _SS.SEND_LAST_VERDICT): _S.DONE,
+    (_S.COUNT_PROOFS, _SS.ASK_WITNESS): _S.COUNT_WITNESS,
+    (_S.COUNT_PROOFS, _SS.SEND_UNPROVEN): _S.DONE,
+    (_S.COUNT_WITNESS, _SS.SEND_VERDICT): _S.CHECKED,
+    (_S.COUNT_WITNESS, _SS.SEND_LAST_VERDICT): _S.DONE,
+    (_S.COUNT_WITNESS, _SS.SEND_UNPROVEN): _S.DONE,
+    (_S.CHECKED, _SS.KNOW_ELIGIBLE): _S.VALUES,
+    (_S.VALUES, _SS.GET_MASKED): _S.VALUES,
+    (_S.VALUES, _SS.SEND_AGAIN): _S.KEYS_AGAIN,
+    (_S.KEYS_AGAIN, _SS.GET_ADVERTISE): _S.KEYS_AGAIN,
+    (_S.KEYS_AGAIN, _SS.SEND_ADVERTISED): _S.SHARES_AGAIN,
+    (_S.SHARES_AGAIN, _SS.GET_SHARE): _S.SHARES_AGAIN,
+    (_S.SHARES_AGAIN, _SS.SEND_SHARES): _S.CHECKED,
+    (_S.VALUES, _SS.SEND_SURVIVORS): _S.VALUES_CONFIRM,
+    (_S.VALUES_CONFIRM, _SS.GET_CONFIRM): _S.VALUES_CONFIRM,
+    (_S.VALUES_CONFIRM, _SS.SEND_CONFIRMED): _S.VALUES_UNMASK,
+    (_S.VALUES_UNMASK, _SS.GET_UNMASK): _S.VALUES_UNMASK,
+    (_S.VALUES_UNMASK, _SS.UNMASK): _S.ADDING_VALUES,
+    (_S.ADDING_VALUES, _SS.SEND_SUMS): _S.SUM_PROOFS,
+    (_S.SUM_PROOFS, _SS.GET_PROOF): _S.SUM_PROOFS,
+    (_S.SUM_PROOFS, _SS.SEND_VERDICT): _S.DONE,
+    (_S.SUM_PROOFS, _SS.ASK_WITNESS): _S.SUM_WITNESS,
+    (_S.SUM_PROOFS, _SS.SEND_UNPROVEN): _S.DONE,
+    (_S.SUM_WITNESS, _SS.SEND_VERDICT): _S.DONE,
+    (_S.SUM_WITNESS, _SS.SEND_UNPROVEN): _S.DONE,
 }
 
 State = TypeVar("State", ClientState, ServerState)

@@ -22,6 +22,7 @@ def example_parameters(**changes: Any) -> Parameters:
         "minimum_contributors": 3,
         "dropout_margin": 1,
         "colluders": 1,
+        "dropouts": 1,
         "digits_per_word": 6,
         "clip": "1.0",
     }

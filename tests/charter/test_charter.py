@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fedspallm_secure.charter import Charter
+from fedspallm_secure.charter import Charter, Witness
 from fedspallm_secure.messages import canonical, digest
 from tests.charter.example_charter import example_charter, example_digest
+
+_WITNESS = Witness(name="auditor", public_key=example_digest("auditor"))
 
 # What a leaf becomes: another valid value of the same field.
 _OTHER = {
@@ -27,6 +29,8 @@ _OTHER = {
 
 
 def _other(leaf: Any) -> Any:
+    if leaf is None:
+        return _WITNESS.model_dump()
     if isinstance(leaf, int):
         return leaf + 1
     if len(leaf) == 64:
@@ -53,8 +57,9 @@ def _changed(node: Any) -> Iterator[Any]:
         yield _other(node)
 
 
-def test_any_changed_field_changes_the_digest() -> None:
-    charter = example_charter()
+@pytest.mark.parametrize("witness", [None, _WITNESS], ids=["no witness", "a witness"])
+def test_any_changed_field_changes_the_digest(witness: Witness | None) -> None:
+    charter = example_charter(witness=witness)
     body = json.loads(canonical(charter))
     del body["version"]
     digests = {digest(charter)}
@@ -113,6 +118,13 @@ def test_a_decimal_is_digits_and_one_point(value: str) -> None:
 def test_everybody_has_its_own_key_by_name() -> None:
     charter = example_charter()
     assert charter.keys == {name: example_digest(name) for name in ("server", "aachen", "berlin", "celle", "dresden")}
+
+
+def test_a_witness_has_its_key_by_name_too_whether_it_is_an_institution_or_not() -> None:
+    others = example_charter().keys
+    assert example_charter(witness=_WITNESS).keys == others | {"auditor": example_digest("auditor")}
+    member = Witness(name="berlin", public_key=example_digest("berlin"))
+    assert example_charter(witness=member).keys == others
 
 
 def test_only_sparsegpt_changes_weights() -> None:

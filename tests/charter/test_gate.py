@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedspallm_secure.charter import Base, Charter, Institution, check_charter
+from fedspallm_secure.charter import Base, Charter, Institution, Witness, check_charter, unmasking_threshold
 from fedspallm_secure.errors import CharterError
 from tests.charter.example_charter import example_charter, example_digest, example_parameters
 
@@ -21,6 +23,10 @@ def _member(name: str, key: str) -> Institution:
 
 def _parameters(**changes: Any) -> Charter:
     return example_charter(parameters=example_parameters(**changes))
+
+
+def _witness(name: str, key: str) -> Charter:
+    return example_charter(witness=Witness(name=name, public_key=example_digest(key)))
 
 
 def _base(**changes: Any) -> Base:
@@ -64,6 +70,24 @@ REFUSED: dict[str, tuple[Charter, str]] = {
         example_charter(roster=_ROSTER[:3]),
         "3 institutions are fewer than the minimum cohort of 4",
     ),
+    "drop-outs that leave no quorum": (
+        _parameters(dropouts=2),
+        "Of a cohort of 4, 2 drop-outs leave fewer than the 3 * with 1 colluders",
+    ),
+    "a drop-out in the smallest cohort there is": (
+        _parameters(minimum_cohort=3, dropout_margin=0, dropouts=1),
+        "Of a cohort of 3, 1 drop-outs leave fewer than the 3",
+    ),
+    "colluders whom no quorum outvotes": (
+        _parameters(minimum_cohort=4, minimum_contributors=4, dropout_margin=0, colluders=2, dropouts=1),
+        "Of a cohort of 4, 1 drop-outs leave fewer than the 4 * with 2 colluders",
+    ),
+    "an institution as witness with another key": (_witness("berlin", "auditor"), "same name"),
+    "an institution's key under the witness's name": (_witness("auditor", "berlin"), "same public key"),
+    "a witness with one institution's name and another's key": (_witness("berlin", "celle"), "same name"),
+    "the server as witness": (_witness("server", "server"), "same name"),
+    "a witness with the server's name": (_witness("server", "auditor"), "same name"),
+    "a witness with the server's key": (_witness("auditor", "server"), "same public key"),
     "no institution": (example_charter(roster=()), "0 institutions"),
     "clipped to nothing": (_parameters(clip="0.000"), "clip is 0"),
     "no round": (example_charter(schedule=()), "no round"),
@@ -106,13 +130,59 @@ def test_each_broken_rule_is_refused_by_its_numbers(name: str) -> None:
 @pytest.mark.parametrize(
     "charter",
     [
-        _parameters(minimum_contributors=3, colluders=1, dropout_margin=0, minimum_cohort=3),
-        _parameters(minimum_cohort=4, minimum_contributors=4, dropout_margin=0, colluders=2),
+        _parameters(minimum_contributors=3, colluders=1, dropout_margin=0, minimum_cohort=3, dropouts=0),
+        _parameters(minimum_cohort=4, minimum_contributors=4, dropout_margin=0, colluders=2, dropouts=0),
+        _parameters(dropouts=1),
+        _witness("auditor", "auditor"),
+        _witness("berlin", "berlin"),
         example_charter(schedule=("0.5", "0.5", "2:4")),
         example_charter(schedule=("1:4", "3:12")),
         example_charter(method="wanda", parameters=example_parameters(clip="0")),
     ],
-    ids=["bar met exactly", "colluders met exactly", "equal rounds", "groups that divide", "no values, no clip"],
+    ids=[
+        "bar met exactly",
+        "colluders met exactly",
+        "drop-outs that leave a quorum exactly",
+        "a witness of its own",
+        "an institution as witness",
+        "equal rounds",
+        "groups that divide",
+        "no values, no clip",
+    ],
 )
 def test_what_just_meets_a_rule_passes(charter: Charter) -> None:
     check_charter(charter)
+
+
+@given(st.integers(0, 200), st.integers(2, 400))
+def test_two_quorums_share_an_honest_member_and_with_one_less_they_need_not(colluders: int, members: int) -> None:
+    threshold = unmasking_threshold(members, colluders)
+
+    def shared(quorum: int) -> int:
+        """Members that two quorums of this size have in common at least."""
+        return 2 * quorum - members
+
+    assert shared(threshold) > colluders
+    assert shared(threshold - 1) <= colluders
+
+
+@given(st.data())
+def test_exactly_the_drop_outs_that_leave_the_quorum_are_allowed(data: st.DataObject) -> None:
+    cohort = data.draw(st.integers(2, 60), label="cohort")
+    colluders = data.draw(st.integers(0, cohort - 2), label="colluders")
+    most = cohort - unmasking_threshold(cohort, colluders)
+    roster = tuple(_member(f"member-{index}", f"key {index}") for index in range(cohort))
+
+    def of(dropouts: int) -> Charter:
+        parameters = example_parameters(
+            minimum_cohort=cohort,
+            minimum_contributors=colluders + 2,
+            dropout_margin=0,
+            colluders=colluders,
+            dropouts=dropouts,
+        )
+        return example_charter(roster=roster, parameters=parameters)
+
+    check_charter(of(most))
+    with pytest.raises(CharterError, match=f"{most + 1} drop-outs"):
+        check_charter(of(most + 1))

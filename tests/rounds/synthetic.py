@@ -105,7 +105,7 @@ class Run:
     def round(self, plan: RoundPlan, current: LayerStore, pruned: Mapping[str, LayerStore]) -> tuple[str, LayerStore]:
         """One secure round: the digest that all agreed on, and the new model's layers."""
         output = LayerStore(self.folder / f"global-{plan.context.round + 1}")
-        digest = run_round(
+        self.result = run_round(
             plan,
             self.participants,
             PublicWeights(current),
@@ -113,9 +113,9 @@ class Run:
             self.transcript(plan),
             output,
             self.traffic,
-            self.entropy,
+            entropy=self.entropy,
         )
-        return digest, output
+        return self.result.model, output
 
     def transcript(self, plan: RoundPlan) -> Path:
         """Where a round's log and payloads go."""
@@ -171,6 +171,7 @@ class Run:
                 minimum_contributors=setting.minimum_contributors,
                 dropout_margin=setting.dropout_margin,
                 colluders=setting.minimum_contributors - 2,
+                dropouts=0,
                 digits_per_word=setting.digits_per_word,
                 clip=setting.clip,
             ),

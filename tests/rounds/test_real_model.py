@@ -45,6 +45,7 @@ def _charter(tensors: tuple[Tensor, ...], participants: Participants) -> Charter
             minimum_contributors=3,
             dropout_margin=0,
             colluders=1,
+            dropouts=0,
             digits_per_word=DIGITS,
             clip=CLIP,
         ),

@@ -35,6 +35,9 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> N
         (["pruning.method=wandb"], 2, "pruning.method"),
         (["institution.7.name=x"], 2, "institution.7.name"),
         (["seed"], 2, "KEY=VALUE"),
+        (["protocol.dropouts=some"], 2, "protocol.dropouts"),
+        (["protocol.dropouts=-1"], 2, "protocol.dropouts"),
+        (["institution.0.policy=/no/such/policy.toml"], 2, "/no/such/policy.toml can't be read"),
         (['pruning.pattern="1.0"'], 6, "'1.0' is not a pruning pattern"),
         (['pruning.pattern="4:2"'], 6, "'4:2' is not a pruning pattern"),
         (['pruning.pattern="half"'], 6, "'half' is not a pruning pattern"),
@@ -58,6 +61,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_loaded(
         (["pruning.window=4096"], 5, "tokens"),
         (["protocol.minimum_cohort=4"], 6, "3 institutions are fewer than the minimum cohort of 4"),
         (["protocol.minimum_contributors=2"], 6, "minimum_contributors"),
+        (["protocol.dropouts=1"], 6, "Of a cohort of 3, 1 drop-outs leave fewer than the 3"),
         (['institution.1.capacity="0.4"'], 6, "capacities"),
         (["protocol.digits_per_word=32"], 6, "64-bit word"),
         (['pruning.pattern=["0.5", "0.25"]'], 6, "higher sparsity"),
@@ -70,6 +74,31 @@ def test_what_can_not_be_run_is_refused_by_name(
     options = [item for setting in settings for item in ("--set", setting)]
     refused(fedspallm("simulate", configuration, "--out", tmp_path / "out", *options), code, part)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_one_institutions_policy_does_not_allow_is_refused_in_its_name(
+    fedspallm: Fedspallm, configuration: Path, tmp_path: Path
+) -> None:
+    policy, out = tmp_path / "policy.toml", tmp_path / "out"
+    policy.write_text('methods = ["wanda"]', encoding="utf-8")
+    done = fedspallm("simulate", configuration, "--out", out, "--set", f"institution.1.policy={policy}")
+    refused(done, 6, "ledger does not take part. methods: the charter prunes with sparsegpt; the policy allows wanda")
+    policy.write_text("methods = wanda", encoding="utf-8")
+    done = fedspallm("simulate", configuration, "--out", out, "--set", f"institution.1.policy={policy}")
+    refused(done, 2, "policy.toml is not TOML")
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.toml"]
+
+
+def test_two_institutions_are_refused_with_the_reason_unless_they_say_that_they_know_it(
+    fedspallm: Fedspallm, configuration: Path, tmp_path: Path
+) -> None:
+    two = tmp_path / "two.toml"
+    two.write_text(configuration.read_text(encoding="utf-8").rpartition("[[institution]]")[0], encoding="utf-8")
+    refused(fedspallm("simulate", two, "--out", tmp_path / "out"), 6, "2 institutions are fewer")
+    settings = ["protocol.minimum_cohort=2", "protocol.minimum_contributors=2", "protocol.colluders=0"]
+    options = [item for setting in settings for item in ("--set", setting)]
+    done = fedspallm("simulate", two, "--out", tmp_path / "out", *options)
+    refused(done, 6, "letters does not take part", "subtracts its own input from the sum and learns the other's")
 
 
 def test_an_empty_text_is_refused(fedspallm: Fedspallm, configuration: Path, tmp_path: Path) -> None:

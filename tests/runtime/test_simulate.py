@@ -117,12 +117,15 @@ def test_two_of_four_keeps_at_most_two_in_every_group(
 def test_layer_sampling_and_a_schedule_of_two_rounds_reach_the_target(
     fedspallm: Fedspallm, configuration: Path, tmp_path: Path, method: str
 ) -> None:
-    out = tmp_path / "out"
+    out, policy = tmp_path / "out", tmp_path / "policy.toml"
+    bounds = ("minimum_cohort = 2", "minimum_threshold = 2", "minimum_contributors = 2", "minimum_colluders = 0")
+    policy.write_text("\n".join(("allow_two_institutions = true", *bounds)), encoding="utf-8")
     settings = [
         f"pruning.method={method}",
         'pruning.pattern=["0.25", "0.5"]',
         *("protocol.colluders=0", "protocol.minimum_contributors=2", "protocol.minimum_cohort=2"),
         *(f'institution.{index}.capacity="0.7"' for index in range(3)),
+        *(f"institution.{index}.policy={policy}" for index in range(3)),
     ]
     options = [item for setting in settings for item in ("--set", setting)]
     done = fedspallm("simulate", configuration, "--out", out, *options)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Base, Charter, Institution, Method, Parameters, Tensor
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, Sums, open_envelope
-from fedspallm_secure.secagg import Client, Entropy, Lane, RoundContext, Server, values_packing, votes_packing
+from fedspallm_secure.charter import Base, Charter, Institution, Method, Parameters, Tensor, Witness
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob, Sums
+from fedspallm_secure.secagg import (
+    Client,
+    ClientState,
+    Delivery,
+    Entropy,
+    Lane,
+    RoundContext,
+    Server,
+    values_packing,
+    votes_packing,
+)
+from fedspallm_secure.workspace import Journal
 
-__all__ = ["SmallRound", "entropy", "identity", "round_context", "snapshot"]
+__all__ = ["Digits", "SmallRound", "Step", "entropy", "identity", "round_context", "snapshot"]
 
 
 def identity(name: str) -> Identity:
@@ -35,8 +46,20 @@ def round_context(
     method: Method = "sparsegpt",
     round_index: int = 0,
     digits_per_word: int = 4,
+    witness: str | None = None,
+    **parameters: int,
 ) -> RoundContext:
-    """A round of the institutions i0, i1, ... with lanes of (length, cohort)."""
+    """A round of the institutions i0, i1, ... with lanes of (length, cohort).
+
+    Args:
+        clients: how many institutions.
+        lanes: their lengths and cohorts.
+        method: "sparsegpt" has a values sum, the others have none.
+        round_index: of the round.
+        digits_per_word: of the values sum.
+        witness: its name, or None.
+        parameters: of the charter, where they differ from thresholds of two institutions that never vanish.
+    """
     charter = Charter(
         run="test",
         server="server",
@@ -57,13 +80,18 @@ def round_context(
             rest={},
         ),
         parameters=Parameters(
-            minimum_cohort=2,
-            minimum_contributors=2,
-            dropout_margin=0,
-            colluders=0,
-            digits_per_word=digits_per_word,
+            **{
+                "minimum_cohort": 2,
+                "minimum_contributors": 2,
+                "dropout_margin": 0,
+                "colluders": 0,
+                "dropouts": 0,
+                "digits_per_word": digits_per_word,
+            }
+            | parameters,
             clip="1",
         ),
+        witness=None if witness is None else Witness(name=witness, public_key=identity(witness).public),
     )
     made = (
         Lane(
@@ -89,9 +117,12 @@ def snapshot(machine: Client | Server) -> dict[str, Any]:
 Digits = Callable[[int, Lane], NDArray[Any]]
 """(roster index, lane) -> that client's digits."""
 
+Step = Literal["advertise", "share", "mask", "confirm", "unmask", "prove"]
+"""At which of its messages a client may be missing."""
+
 
 class SmallRound:
-    """One server and all clients, step by step.
+    """One server and all clients, step by step; what a client does not send is simply never delivered.
 
     Args:
         context: of the round.
@@ -101,8 +132,13 @@ class SmallRound:
     def __init__(self, context: RoundContext, seed: str = "seed") -> None:
         self.context = context
         self.server = Server(context, identity("server"))
-        self.clients = [Client(context, identity(name), entropy(f"{seed} {name}")) for name in context.roster]
+        self.journals = [Journal() for _ in context.roster]
+        self.clients = [
+            Client(context, identity(name), entropy(f"{seed} {name}"), journal)
+            for name, journal in zip(context.roster, self.journals, strict=True)
+        ]
         self.words: dict[str, NDArray[np.uint64]] = {}
+        self.lengths = {lane.name: lane.length for lane in context.lanes}
 
     def store(self, lane: Lane, words: NDArray[np.uint64]) -> LaneBlob:
         """Put words away under their digest."""
@@ -110,47 +146,99 @@ class SmallRound:
         self.words[blob] = words
         return LaneBlob(lane=lane.name, words=words.size, blob=blob)
 
-    def gather_keys(self) -> Envelope:
-        """Every client advertises; the server's broadcast, not delivered yet."""
-        broadcasts = [self.server.receive(client.advertise()) for client in self.clients]
-        assert broadcasts[-1] is not None
-        return broadcasts[-1]
+    def gather(self, answers: Mapping[int, Envelope | None]) -> list[Delivery]:
+        """Hand clients' messages to the server, and close the step if somebody's is missing."""
+        state, deliveries = self.server.state, list[Delivery]()
+        for envelope in answers.values():
+            if envelope is not None:
+                deliveries += self.server.receive(envelope)
+        return self.server.close() if self.server.state is state else deliveries
 
-    def deliver(self, broadcast: Envelope) -> None:
-        """Hand a broadcast to every client."""
-        for client in self.clients:
-            client.receive(broadcast)
+    def deliver(self, deliveries: Sequence[Delivery], missing: Collection[int] = ()) -> dict[int, Envelope | None]:
+        """Hand the server's messages to the clients that are there; their answers."""
+        answers: dict[int, Envelope | None] = {}
+        for delivery in deliveries:
+            index = self.context.indices[delivery.to]
+            if index not in missing:
+                answers[index] = self.clients[index].receive(delivery.envelope)
+        return answers
+
+    def advertise(self, missing: Collection[int] = ()) -> list[Delivery]:
+        """Everybody who is there advertises; what the server sends then."""
+        return self.gather(
+            {index: client.advertise() for index, client in enumerate(self.clients) if index not in missing}
+        )
+
+    def exchange(self, **missing: Collection[int]) -> None:
+        """Keys and shares, until votes are due. `missing`: step -> who sends nothing in it or after it."""
+        gone = set(missing.get("advertise", ()))
+        deliveries = self.advertise(gone)
+        gone |= set(missing.get("share", ()))
+        self.deliver(self.gather(self.deliver(deliveries, gone)), gone)
 
     def know_eligible(self, lengths: Sequence[int]) -> None:
-        """Tell everybody how long the values' lanes are."""
+        """Tell everybody for whom it is due how long the values' lanes are."""
+        self.lengths = {lane.name: length for lane, length in zip(self.context.lanes, lengths, strict=True)}
         self.server.know_eligible(lengths)
         for client in self.clients:
-            client.know_eligible(lengths)
+            if client.state is ClientState.CHECKED:
+                client.know_eligible(lengths)
 
     def masked(self, index: int, digits: Digits) -> Envelope:
         """One client masks all its lanes; its message, not delivered yet."""
         client = self.clients[index]
         return client.send([self.store(lane, client.mask(lane, digits(index, lane))) for lane in client.lanes])
 
-    def add(self) -> Envelope:
-        """The server adds up what came; its message, not delivered yet."""
+    def mask(self, digits: Digits, missing: Collection[int] = ()) -> list[Delivery]:
+        """All for whom it is due, and who are there, send their lanes; what the server sends then."""
+        due = [
+            index
+            for index, client in enumerate(self.clients)
+            if client.state in (ClientState.VOTING, ClientState.VALUING) and index not in missing
+        ]
+        return self.gather({index: self.masked(index, digits) for index in due})
+
+    def add(self) -> list[Delivery]:
+        """The server adds up what came and takes the masks off; its messages, not delivered yet."""
         sums = []
         for lane in self.context.lanes:
-            contributions = [self.words[blob.blob] for blob in self.server.contributions(lane)]
+            contributions = [self.words[blob.blob] for _, blob in self.server.contributions(lane)]
             total: NDArray[np.uint64] = np.sum(contributions, axis=0, dtype=np.uint64)
+            self.server.unmask(lane, total)
             sums.append(self.store(lane, total))
         return self.server.publish(sums)
 
-    def sum(self, digits: Digits) -> Envelope:
-        """A whole sum, from masking to the server's message, which is delivered."""
-        for index in range(len(self.clients)):
-            self.server.receive(self.masked(index, digits))
+    def sum(self, digits: Digits, **missing: Collection[int]) -> Sums:
+        """A whole sum, from masking to the server's message, delivered. `missing`: step -> who is gone from it on."""
+        gone = set(missing.get("mask", ()))
+        survivors = self.mask(digits, gone)
+        gone |= set(missing.get("confirm", ()))
+        confirmed = self.gather(self.deliver(survivors, gone))
+        gone |= set(missing.get("unmask", ()))
+        self.gather(self.deliver(confirmed, gone))
         published = self.add()
-        self.deliver(published)
-        return published
-
-    def published(self, envelope: Envelope) -> Mapping[str, NDArray[np.uint64]]:
-        """The words of each lane that the server published."""
-        message = open_envelope(envelope, self.context.charter.keys)
+        self.deliver(published, gone)
+        message = self.context.open(published[0].envelope)
         assert isinstance(message, Sums)
+        return message
+
+    def prove(self, digits: Digits, missing: Collection[int] = ()) -> list[Delivery]:
+        """All for whom it is due check the published sum and send their proofs; what the server sends then."""
+        answers: dict[int, Envelope | None] = {}
+        for index, client in enumerate(self.clients):
+            if client.state in (ClientState.COUNTED, ClientState.SUMMED) and index not in missing:
+                self.check(index, digits)
+                answers[index] = client.prove()
+        return self.gather(answers)
+
+    def check(self, index: int, digits: Digits) -> None:
+        """One client takes every lane of the published sum into its check."""
+        client = self.clients[index]
+        for lane, blob in zip(self.context.lanes, client.published.lanes, strict=True):
+            packing = lane.packing(client.published.sum)
+            own = digits(index, lane) if index in lane.cohort else None
+            client.check(lane, packing.unpack(self.words[blob.blob], self.lengths[lane.name]), own)
+
+    def published(self, message: Sums) -> Mapping[str, NDArray[np.uint64]]:
+        """The words of each lane that the server published."""
         return {blob.lane: self.words[blob.blob] for blob in message.lanes}

@@ -1,0 +1,69 @@
+"""Lanes that share a cohort form a group: one mask graph, one set of keys and one threshold for all of them.
+
+Lanes with different cohorts never share a graph: the part of a sparse graph that a smaller cohort cuts out of it may
+fall apart, and then the server would learn the sum of each part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fedspallm_secure.charter import Charter, drawn_order, unmasking_threshold
+from fedspallm_secure.secagg.graph import make_graph
+from fedspallm_secure.secagg.lanes import Lane
+
+__all__ = ["Group", "make_groups"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One cohort with its lanes; all numbers are roster indices.
+
+    Attributes:
+        index: of the group in the round.
+        cohort: its members, ascending.
+        lanes: in the charter's order.
+        neighbours: member -> with whom it shares masks, ascending.
+        holders: member -> who holds shares of its secrets, ascending.
+        threshold: t, shares that reconstruct a secret.
+        quorum: members that must confirm the survivors before anyone hands out a share, 2 quorum > n + c.
+    """
+
+    index: int
+    cohort: tuple[int, ...]
+    lanes: tuple[Lane, ...]
+    neighbours: Mapping[int, tuple[int, ...]]
+    holders: Mapping[int, tuple[int, ...]]
+    threshold: int
+    quorum: int
+
+
+def make_groups(charter: Charter, round_index: int, lanes: Sequence[Lane]) -> tuple[Group, ...]:
+    """The groups of a round, in the order of their first lanes; graphs are drawn from the charter's beacon."""
+    by_cohort: dict[tuple[int, ...], list[Lane]] = {}
+    for lane in lanes:
+        by_cohort.setdefault(lane.cohort, []).append(lane)
+    return tuple(
+        _group(charter, round_index, index, cohort, tuple(members))
+        for index, (cohort, members) in enumerate(by_cohort.items())
+    )
+
+
+def _group(charter: Charter, round_index: int, index: int, cohort: tuple[int, ...], lanes: tuple[Lane, ...]) -> Group:
+    parameters, n = charter.parameters, len(cohort)
+    order = drawn_order(f"graph/{index}", bytes.fromhex(charter.beacon), round_index, n)
+    graph = make_graph(n, parameters.colluders, parameters.dropouts, order)
+
+    def members(positions: Sequence[int]) -> tuple[int, ...]:
+        return tuple(cohort[position] for position in positions)
+
+    return Group(
+        index=index,
+        cohort=cohort,
+        lanes=lanes,
+        neighbours={member: members(graph.neighbours[at]) for at, member in enumerate(cohort)},
+        holders={member: members(graph.holders(at)) for at, member in enumerate(cohort)},
+        threshold=graph.threshold,
+        quorum=unmasking_threshold(n, parameters.colluders),
+    )

@@ -1,0 +1,53 @@
+"""What a configuration leaves open is settled from what it says, and its paths start from its own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedspallm_secure.charter import unmasking_threshold
+from fedspallm_secure.runtime.config import RunConfig, build_config, load_config
+
+
+def _config(**protocol: Any) -> RunConfig:
+    institutions = [{"name": name, "calibration": f"{name}.txt"} for name in ("aachen", "berlin", "celle")]
+    return build_config({"model": "model", "institution": institutions, "protocol": protocol}, Path())
+
+
+def test_by_default_a_sum_needs_everybody_since_three_of_three_must_agree() -> None:
+    assert _config().protocol.dropouts == 0
+
+
+@given(st.integers(2, 65), st.integers(0, 63))
+def test_auto_allows_the_most_drop_outs_that_leave_a_quorum(cohort: int, colluders: int) -> None:
+    dropouts = _config(minimum_cohort=cohort, colluders=colluders).protocol.dropouts
+    assert isinstance(dropouts, int)
+    threshold = unmasking_threshold(cohort, colluders)
+    assert cohort - (dropouts + 1) < threshold
+    assert cohort - dropouts >= threshold or dropouts == 0
+
+
+@pytest.mark.parametrize(
+    ("cohort", "colluders", "dropouts"),
+    [(5, 1, 1), (5, 0, 2), (65, 1, 31), (66, 1, 3), (100, 5, 5), (1000, 50, 50), (100, 97, 1)],
+)
+def test_auto_allows_one_in_twenty_where_a_cohort_is_too_large_for_all_to_share_with_all(
+    cohort: int, colluders: int, dropouts: int
+) -> None:
+    assert _config(minimum_cohort=cohort, colluders=colluders).protocol.dropouts == dropouts
+
+
+def test_a_number_of_drop_outs_that_is_given_stays() -> None:
+    assert _config(minimum_cohort=9, dropouts=1).protocol.dropouts == 1
+
+
+def test_a_policy_is_found_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("", encoding="utf-8")
+    lines = ['model = "model"', "[[institution]]", 'name = "aachen"', 'calibration = "a.txt"', 'policy = "policy.toml"']
+    (tmp_path / "run.toml").write_text("\n".join(lines), encoding="utf-8")
+    assert load_config(tmp_path / "run.toml").institution[0].policy == str(tmp_path / "policy.toml")
+    assert _config().institution[0].policy is None
