@@ -60,6 +60,12 @@ def _check_base(charter: Charter) -> None:
                 f"{tensor.name} is in decoder layer {tensor.layer}, but the base model has {base.layers}.",
                 "Count the layers from 0, and list the base model again.",
             )
+    pruned = {tensor.layer for tensor in base.pruned}
+    if len(pruned) != base.layers:
+        raise CharterError(
+            f"The base model has {base.layers} decoder layers, of which {len(pruned)} hold a tensor to prune.",
+            "List the linear weights of every decoder layer.",
+        )
 
 
 def _check_thresholds(charter: Charter) -> None:

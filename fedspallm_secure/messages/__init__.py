@@ -16,7 +16,7 @@ from fedspallm_secure.messages.exchange import (
 from fedspallm_secure.messages.fields import Base64, Count, Hex32, LaneName, Name, SumName
 from fedspallm_secure.messages.signing import (
     Identity,
-    check_signature,
+    check_signatures,
     decode_base64,
     open_envelope,
     seal,
@@ -65,7 +65,7 @@ __all__ = [
     "Unmask",
     "Unproven",
     "canonical",
-    "check_signature",
+    "check_signatures",
     "decode_base64",
     "digest",
     "open_envelope",

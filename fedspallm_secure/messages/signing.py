@@ -8,9 +8,10 @@ message written differently, is refused, so that a message has exactly one signe
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
@@ -20,7 +21,7 @@ from fedspallm_secure.messages.bodies import Message
 from fedspallm_secure.messages.canonical import canonical
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Envelope, Signature
 
-__all__ = ["Identity", "check_signature", "decode_base64", "open_envelope", "seal"]
+__all__ = ["Identity", "check_signatures", "decode_base64", "open_envelope", "seal"]
 
 _messages: TypeAdapter[Message] = TypeAdapter(Message)
 
@@ -82,18 +83,23 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, str]) -> Message:
     return message
 
 
-def check_signature(message: Message, signature: str, key: str) -> None:
-    """Refuse a signature that is not `message.sender`'s under exactly this message.
+def check_signatures(message: Message, signatures: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> None:
+    """Refuse signatures that are not each sender's under `message`, said in that sender's name.
+
+    All those messages differ in one member only, so the canonical form is made once: in canonical JSON a member's place
+    does not depend on its value, and `"sender":"..."` can't occur inside a text.
 
     Args:
-        message: what should have been signed.
-        signature: base64.
-        key: the sender's Ed25519 public key, 64 hexadecimal digits.
+        message: what should have been signed; its own sender does not matter.
+        signatures: of (name, Ed25519 signature as base64).
+        keys: participant's name -> Ed25519 public key, 64 hexadecimal digits.
 
     Raises:
-        RemoteProtocolError: the signature does not hold.
+        RemoteProtocolError: one of them does not hold.
     """
-    _verify(canonical(message), signature, message.sender, key)
+    head, _, tail = canonical(message).partition(_member("sender", message.sender))
+    for name, signature in signatures:
+        _verify(head + _member("sender", name) + tail, signature, name, keys[name])
 
 
 def decode_base64(text: str) -> bytes:
@@ -102,6 +108,10 @@ def decode_base64(text: str) -> bytes:
     if base64.b64encode(data).decode() != text:
         raise ValueError("not canonical base64")
     return data
+
+
+def _member(name: str, value: str) -> bytes:
+    return rfc8785.dumps(name) + b":" + rfc8785.dumps(value)
 
 
 def _verify(payload: bytes, signature: str, who: str, key: str) -> None:

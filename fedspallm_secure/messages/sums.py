@@ -3,7 +3,7 @@
 masked       client -> server    its masked lanes, named by digest
 survivors    server -> clients   whose lanes are added up
 confirm      client -> server    "I hand out shares for these survivors, and for no others"
-confirmed    server -> clients   the signatures of all who confirmed
+confirmed    server -> clients   the signatures of a quorum of every cohort
 unmask       client -> server    shares: of a survivor's seed, or of the key of a client that vanished
 sums         server -> clients   the lanes, added up, named by digest
 """

@@ -59,6 +59,11 @@ class CoordinatorRound:
         return self._sums.participation
 
     @property
+    def suspects(self) -> tuple[str, ...]:
+        """Institutions whose shares of the last sum did not fit the others': ask them, before a larger part errs."""
+        return self._sums.suspects
+
+    @property
     def telemetry(self) -> RoundTelemetry:
         """The operator's figures, once votes were published."""
         return self._outcome.telemetry(self._published["votes"], self._values(), self.participation)
@@ -104,7 +109,7 @@ class CoordinatorRound:
         if len(self._confirmed) < needed:
             raise RemoteProtocolError(
                 f"{len(self._confirmed)} institutions stated the model {self._stated}; {needed} must before it counts.",
-                f"Wait for {', '.join(self.missing())}, or run the round again.",
+                f"Wait for {', '.join(self.missing())}, or start anew under another charter.",
             )
         self._closed = True
         return []

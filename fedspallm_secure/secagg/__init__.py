@@ -2,6 +2,7 @@
 
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
 from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
@@ -12,6 +13,7 @@ from fedspallm_secure.secagg.states import ClientState, ServerState
 from fedspallm_secure.secagg.unmasking import Unmasking
 
 __all__ = [
+    "COMPLETE_UP_TO",
     "Client",
     "ClientState",
     "Delivery",

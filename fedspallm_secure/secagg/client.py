@@ -84,7 +84,7 @@ class Client:
         self._exchanges: dict[SumName, Exchange] = dict.fromkeys(self._exchange.sums, self._exchange)
         self._masked: frozenset[str] = frozenset()
         self._lengths = {lane.name: lane.length for lane in context.lanes}
-        self._survivors: Survivors | None = None
+        self._confirmed: tuple[SumName, str] | None = None  # the sum, and the digest of its survivors
         self._published: Sums | None = None
         self._check: SumCheck | None = None
 
@@ -316,14 +316,14 @@ class Client:
         )
         chosen = digest(message)
         self._record(f"confirm {name}", chosen)
-        self._participation, self._survivors, self._state = participation, message, after
+        self._participation, self._confirmed, self._state = participation, (name, chosen), after
         return Confirm(**self._header(name), survivors=chosen)
 
     def _take_confirmed(self, message: Confirmed) -> Message:
         after = self._after(ClientStep.GET_CONFIRMED)
-        assert self._survivors is not None
-        name = self._survivors.sum
-        if message.sum != name or message.survivors != digest(self._survivors):
+        assert self._confirmed is not None
+        name, chosen = self._confirmed
+        if (message.sum, message.survivors) != (name, chosen):
             raise RemoteProtocolError(
                 "The confirmations are not for the survivors that we confirmed.",
                 "No share was handed out; the server shows different institutions different survivors.",
@@ -331,7 +331,7 @@ class Client:
         self._check_attempt(name, message.attempt)
         contributors = self._participation.contributors(name)
         check_quorum(self._context, message, self._index, contributors)
-        self._record(f"unmask {name}", message.survivors)
+        self._record(f"unmask {name}", chosen)
         groups = self._exchanges[name].reveal(name, self._participation.participants(name), contributors)
         self._state = after
         return Unmask(**self._header(name), groups=groups)

@@ -230,7 +230,7 @@ class Exchange:
                 raise RemoteProtocolError(
                     f"Of the {len(group.holders[self._index])} institutions that should hold our shares for lane "
                     f"{group.lanes[0].name}, {len(there)} {what}; {group.threshold} are needed.",
-                    "Nothing of ours was sent; run again when more institutions are there.",
+                    "Nothing of ours was sent; start anew, under another charter, when more are there.",
                 )
 
     def _agree(

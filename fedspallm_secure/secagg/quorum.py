@@ -6,47 +6,60 @@ who hand out shares do it for the same survivors, whatever the server tells whom
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Confirm, Confirmed, check_signature
+from fedspallm_secure.messages import Confirm, Confirmed, check_signatures
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.groups import Group
 
-__all__ = ["check_quorum"]
+__all__ = ["check_quorum", "quorum_of"]
+
+
+def quorum_of(context: RoundContext, names: Iterable[str], groups: Collection[Group]) -> tuple[list[str], list[Group]]:
+    """Of clients' names, in the order in which they come, as many as give every group its quorum.
+
+    Returns:
+        Those names, and the groups that lack some all the same.
+    """
+    lacking = {group.index: group.quorum for group in groups}
+    chosen = []
+    for name in names:
+        helped = [group.index for group in context.groups_of(context.indices[name]) if lacking.get(group.index, 0) > 0]
+        if helped:
+            chosen.append(name)
+        for index in helped:
+            lacking[index] -= 1
+    return chosen, [group for group in groups if lacking[group.index] > 0]
 
 
 def check_quorum(context: RoundContext, message: Confirmed, index: int, survivors: Collection[int]) -> None:
     """Refuse confirmations that are no quorum in a group of the client with roster index `index`.
 
-    Signatures are verified until all of its groups have their quorum.
+    As many signatures are verified as give all of its groups their quorum.
 
     Raises:
         RemoteProtocolError: a signature that does not hold, of nobody who survived, or too few.
     """
     todo = "No share was handed out; the server shows different institutions different survivors, or withholds some."
-    wanted = {group.index: group.quorum for group in context.groups_of(index)}
-    for name, signature in sorted(message.signatures.items()):
-        signer = context.indices.get(name, -1)
-        if signer not in survivors:
+    for name in message.signatures:
+        if context.indices.get(name, -1) not in survivors:
             raise RemoteProtocolError(f"{name!r} confirmed the survivors without being one.", todo)
-        lacking = [group.index for group in context.groups_of(signer) if wanted.get(group.index, 0) > 0]
-        if not lacking:
-            continue
-        confirm = Confirm(
-            charter=context.digest,
-            round=context.round,
-            sender=name,
-            sum=message.sum,
-            attempt=message.attempt,
-            survivors=message.survivors,
+    names, lacking = quorum_of(context, sorted(message.signatures), context.groups_of(index))
+    if lacking:
+        group = lacking[0]
+        members = {context.roster[member] for member in group.cohort}
+        raise RemoteProtocolError(
+            f"{len(members & message.signatures.keys())} members of lane {group.lanes[0].name}'s cohort confirmed the "
+            f"survivors; {group.quorum} are needed.",
+            todo,
         )
-        check_signature(confirm, signature, context.keys[name])
-        for at in lacking:
-            wanted[at] -= 1
-    for group in context.groups_of(index):
-        if wanted[group.index] > 0:
-            raise RemoteProtocolError(
-                f"{group.quorum - wanted[group.index]} members of lane {group.lanes[0].name}'s cohort confirmed the "
-                f"survivors; {group.quorum} are needed.",
-                todo,
-            )
+    confirm = Confirm(
+        charter=context.digest,
+        round=context.round,
+        sender=message.sender,
+        sum=message.sum,
+        attempt=message.attempt,
+        survivors=message.survivors,
+    )
+    check_signatures(confirm, ((name, message.signatures[name]) for name in names), context.keys)

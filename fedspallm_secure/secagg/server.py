@@ -46,6 +46,7 @@ from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_b
 from fedspallm_secure.secagg.keys import check_point
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.participation import Participation
+from fedspallm_secure.secagg.quorum import quorum_of
 from fedspallm_secure.secagg.states import SERVER_STEPS, ServerState, ServerStep, next_state
 from fedspallm_secure.secagg.unmasking import Unmasking, check_unmask
 
@@ -108,7 +109,7 @@ class Server:
         self._exchanges: dict[SumName, _Exchange] = {}
         self._masked: dict[int, Mapping[str, LaneBlob]] = {}
         self._lengths = {lane.name: lane.length for lane in context.lanes}
-        self._survivors: Survivors | None = None
+        self._chosen = ""  # digest of the survivors that are to be confirmed
         self._unmasking: Unmasking | None = None
         self._published: Sums | None = None
 
@@ -121,6 +122,11 @@ class Server:
     def participation(self) -> Participation:
         """Who contributed to which sum."""
         return self._participation
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Clients whose shares of the last sum did not fit the others'; see `robust_combine` for what that proves."""
+        return () if self._unmasking is None else self._context.names(self._unmasking.liars)
 
     def missing(self) -> tuple[str, ...]:
         """The clients (or the witness) whose message of this step has not come; nobody where none is waited for."""
@@ -323,7 +329,7 @@ class Server:
                 raise RemoteProtocolError(
                     f"{len(found)} of the {len(group.cohort)} institutions of lane {group.lanes[0].name}'s cohort "
                     f"{what}; {group.quorum} are needed. Missing: {', '.join(absent)}.",
-                    "The round fails, and nothing was revealed; run it again when they are there.",
+                    "Nothing of this sum was revealed; start anew, under another charter, when they are there.",
                 )
 
     def _check_advertise(self, sender: int, message: Advertise) -> None:
@@ -400,7 +406,7 @@ class Server:
         )
         self._participation = self._participation.with_survivors(message, None, (), ())
         self._masked = {index: {blob.lane: blob for blob in masked.lanes} for index, masked in self._bodies().items()}
-        self._survivors = message
+        self._chosen = digest(message)
         self._wait(after, survivors)
         return self._broadcast(message)
 
@@ -416,20 +422,20 @@ class Server:
 
     def _check_confirm(self, sender: int, message: Confirm) -> None:
         self._check_attempt(message)
-        assert self._survivors is not None
-        if message.survivors != digest(self._survivors):
+        if message.survivors != self._chosen:
             raise RemoteProtocolError(
                 f"{message.sender!r} confirmed other survivors than those it was told of.", "The message was ignored."
             )
 
     def _send_confirmed(self) -> list[Delivery]:
         after = self._after(ServerStep.SEND_CONFIRMED)
-        assert self._survivors is not None
         self._check_enough(self._came, "confirmed the survivors")
+        signatures = {body.sender: envelope.signatures[0].sig for body, envelope in self._came.values()}
+        names, _ = quorum_of(self._context, sorted(signatures), self._context.groups)
         message = Confirmed(
             **self._header(self._sum()),
-            survivors=digest(self._survivors),
-            signatures={body.sender: envelope.signatures[0].sig for body, envelope in self._came.values()},
+            survivors=self._chosen,
+            signatures={name: signatures[name] for name in names},
         )
         self._wait(after, self._participation.contributors(self._sum()))
         return self._broadcast(message)

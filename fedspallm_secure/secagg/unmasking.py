@@ -108,7 +108,7 @@ class Unmasking:
             raise RemoteProtocolError(
                 f"{len(shares)} shares of {who!r}'s secret came for lane {group.lanes[0].name}; "
                 f"{group.threshold} are needed.",
-                "Nothing can be unmasked; run the round again when more institutions are there.",
+                "Nothing can be unmasked; start anew, under another charter, when more are there.",
             )
         try:
             secret, wrong = robust_combine(shares, group.threshold, lambda raw: public(raw) == expected)
@@ -116,7 +116,7 @@ class Unmasking:
             raise RemoteProtocolError(
                 f"The shares of {who!r}'s secret for lane {group.lanes[0].name} do not give what it committed to: "
                 f"{error.problem}",
-                "It dealt wrong shares, or too many institutions handed out wrong ones; run the round again.",
+                "It dealt wrong shares, or too many handed out wrong ones; start anew, under another charter.",
             ) from error
         self.liars.update(wrong)
         return secret
@@ -154,7 +154,7 @@ def check_unmask(
 def _owed(
     context: RoundContext, group: Group, holder: int, participants: Collection[int], survivors: Collection[int]
 ) -> tuple[set[str], set[str]]:
-    owners = [owner for owner in group.cohort if owner in participants and holder in group.holders[owner]]
+    owners = [owner for owner in group.holders[holder] if owner in participants]  # whoever holds mine, I hold theirs
     return (
         {context.roster[owner] for owner in owners if owner in survivors},
         {context.roster[owner] for owner in owners if owner not in survivors},
