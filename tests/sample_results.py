@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import prod
 
 from fedspallm_secure.evaluation import Perplexities, PerplexityTable, Results
+from fedspallm_secure.rounds import RoundTelemetry
 
 __all__ = ["HOSTILE", "hostile", "sampled"]
 
@@ -79,6 +80,10 @@ def _results(
         bytes_up={name: sum(_STEPS["up"].values()) for name in names},
         bytes_down={name: sum(_STEPS["down"].values()) for name in names},
         bytes_by_step=dict.fromkeys(names, _STEPS),
+        telemetry=[
+            RoundTelemetry(len(names), 40_960 + turn, 3.21875, None if turn else 0.00125)
+            for turn in range(len(cohorts))
+        ],
         seconds={"load model and text": 6.1, **{f"prune at {name}": 61.3 for name in names}, "secure sums": 722.0},
         damping_raised={name: [] for name in names},
         base_model="HuggingFaceTB/SmolLM2-135M",

@@ -122,6 +122,14 @@ def test_the_verdict_and_the_traffic_are_told_in_numbers(tmp_path: Path) -> None
     assert "model.layers.1.mlp.down_proj.weight" in page.text
 
 
+def test_what_the_institutions_figures_sum_up_to_is_told_round_by_round(tmp_path: Path) -> None:
+    page = _page(sampled(), tmp_path)
+    rows = {row[0]: row[1:] for row in page.rows if row}
+    assert rows["1"] == ["8", "40960", "3.219", "0.12 %"]
+    assert rows["2"] == ["8", "40961", "3.219", "none sent"]
+    assert "nobody saw a single one's figures" in page.text
+
+
 def test_a_name_is_text_and_never_markup(tmp_path: Path) -> None:
     page = _page(hostile(), tmp_path)
     source = (tmp_path / "report.html").read_text(encoding="utf-8")

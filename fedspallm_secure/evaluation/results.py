@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from fedspallm_secure.rounds import RoundTelemetry
+
 __all__ = ["Perplexities", "PerplexityTable", "Results"]
 
 Perplexities = dict[str, float]
@@ -58,6 +60,7 @@ class Results(BaseModel):
         bytes_up: institution -> bytes sent, messages and payloads.
         bytes_down: institution -> bytes received.
         bytes_by_step: institution -> "up" or "down" -> step of the protocol -> bytes.
+        telemetry: round -> what its secure sums tell of the institutions' own pruning, and of no single one.
         seconds: step of the run -> seconds.
         damping_raised: institution -> tensors whose Hessian needed more damping than configured.
         base_model: name or directory of the base model as the user gave it.
@@ -78,6 +81,7 @@ class Results(BaseModel):
     bytes_up: dict[str, int]
     bytes_down: dict[str, int]
     bytes_by_step: dict[str, dict[str, dict[str, int]]]
+    telemetry: list[RoundTelemetry]
     seconds: dict[str, float]
     damping_raised: dict[str, list[str]]
     base_model: str

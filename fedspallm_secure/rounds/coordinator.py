@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedspallm_secure.charter import unmasking_threshold
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Identity, LaneBlob, SumName
 from fedspallm_secure.rounds.outcome import Outcome
@@ -105,7 +106,7 @@ class CoordinatorRound:
         """
         if self._stated is None:
             return self._go_on(self._sums.close())
-        needed = self._plan.charter.parameters.minimum_cohort
+        needed = unmasking_threshold(len(self._plan.context.roster), self._plan.charter.parameters.colluders)
         if len(self._confirmed) < needed:
             raise RemoteProtocolError(
                 f"{len(self._confirmed)} institutions stated the model {self._stated}; {needed} must before it counts.",

@@ -27,7 +27,7 @@ class LocalTelemetry:
 
     Attributes:
         tokens: of calibration text that its pruning used.
-        loss: of its own pruned model on calibration text, nats a token.
+        loss: of its own pruned model on calibration text, nats a token; infinite for a model that pruning ruined.
     """
 
     tokens: int = 0
@@ -35,12 +35,12 @@ class LocalTelemetry:
 
     def with_votes(self) -> NDArray[np.uint32]:
         """Digits of the votes sum: tokens, and the loss in millionths of a nat."""
-        return _digits(self.tokens, round(self.loss * _MILLION))
+        return _digits(self.tokens, self.loss * _MILLION)
 
     @staticmethod
     def with_values(clipped: int, entries: int) -> NDArray[np.uint32]:
         """Digits of the values sum: changes that reached the clipping bound, in millionths, and 1 if there were any."""
-        return _digits(round(clipped * _MILLION / entries) if entries else 0, int(entries > 0))
+        return _digits(clipped * _MILLION / entries if entries else 0, entries > 0)
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ def telemetry_lane(index: int, clients: int) -> Lane:
     return Lane(index, _NAME, _NUMBERS, tuple(range(clients)), packing, packing)
 
 
-def _digits(*numbers: int) -> NDArray[np.uint32]:
-    return np.array([min(max(number, 0), _TOP) for number in numbers], np.uint32)
+def _digits(*numbers: float) -> NDArray[np.uint32]:
+    return np.array([round(min(max(number, 0), _TOP)) for number in numbers], np.uint32)

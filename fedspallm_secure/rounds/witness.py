@@ -73,6 +73,9 @@ def attest_sum(plan: RoundPlan, identity: Identity, log: Iterable[Envelope], blo
 def _recompute(context: RoundContext, sums: Sums, messages: list[Message], blobs: BlobStore) -> None:
     """Compare every lane of `sums` with what the survivors sent."""
     participation = Participation(context)
+    told = {m.sum for m in messages if isinstance(m, Survivors) and m.sender == context.charter.server}
+    if not told >= {"votes", sums.sum}:
+        raise RemoteProtocolError(f"The log does not say who survived the {sums.sum}, or the votes.", _TODO)
     for message in messages:
         if isinstance(message, Survivors) and message.sender == context.charter.server:
             participation = participation.with_survivors(message, None, (), ())
@@ -85,8 +88,12 @@ def _recompute(context: RoundContext, sums: Sums, messages: list[Message], blobs
         if isinstance(message, Masked | Unmask) and (message.sum, message.attempt) == (sums.sum, sums.attempt)
     ]
     masked = {context.indices[m.sender]: m for m in in_sum if isinstance(m, Masked) and m.sender in context.indices}
-    if not masked.keys() >= contributors:
+    lanes = {index: {entry.lane: entry.blob for entry in m.lanes} for index, m in masked.items()}
+    due = {index: {lane.name for lane in context.lanes_of(index)} for index in contributors}
+    if any(lanes.get(index, {}).keys() != names for index, names in due.items()):
         raise RemoteProtocolError("The log lacks the lanes of an institution that is said to have contributed.", _TODO)
+    if [blob.lane for blob in sums.lanes] != [lane.name for lane in context.lanes]:
+        raise RemoteProtocolError("The published sum's lanes are not the round's, in the charter's order.", _TODO)
     unmasking = Unmasking(
         context,
         sums.sum,
@@ -98,9 +105,14 @@ def _recompute(context: RoundContext, sums: Sums, messages: list[Message], blobs
         {context.indices[m.sender]: m for m in in_sum if isinstance(m, Unmask)},
     )
     for lane, blob in zip(context.lanes, sums.lanes, strict=True):
+        parts = [blobs.get(lanes[index][lane.name]) for index in sorted(contributors.intersection(lane.cohort))]
+        if {part.size for part in parts} != {blob.words}:
+            raise RemoteProtocolError(
+                f"The published {sums.sum} of lane {lane.name} are not as many words as the institutions sent.", _TODO
+            )
         total = np.zeros(blob.words, np.uint64)
-        for index in contributors.intersection(lane.cohort):
-            total += blobs.get(next(entry.blob for entry in masked[index].lanes if entry.lane == lane.name))
+        for part in parts:
+            total += part
         unmasking.subtract_masks(lane, total)
         if not np.array_equal(total, blobs.get(blob.blob)):
             raise RemoteProtocolError(

@@ -16,10 +16,11 @@ from fedspallm_secure.charter import Decimal, Method, parse_pattern, unmasking_t
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import Name
 from fedspallm_secure.reading import faults, read_toml
-from fedspallm_secure.secagg import most_digits
+from fedspallm_secure.secagg import COMPLETE_UP_TO, most_digits
 
 __all__ = [
     "FINE_ENOUGH",
+    "NOBODY",
     "EvaluationConfig",
     "InstitutionConfig",
     "ProtocolConfig",
@@ -68,7 +69,8 @@ class PruningConfig(_Section):
 FINE_ENOUGH = 25
 """Q, steps between no change and the clipping bound, below which quantisation may show; docs/choices.md."""
 
-_COMPLETE = 65  # members of a cohort up to which every one shares its secrets with all; beyond, with a few
+NOBODY = "nobody"
+"""The witness's name where there is none."""
 
 
 class ProtocolConfig(_Section):
@@ -76,6 +78,7 @@ class ProtocolConfig(_Section):
 
     `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps, `dropouts = "auto"` by the
     most drop-outs that still leave a quorum of the smallest cohort, though no more than one in twenty of a large one.
+    `witness` is the name of an auditor, who gets a key of its own, of an institution, or `NOBODY`.
     """
 
     minimum_cohort: int = Field(3, ge=1)
@@ -85,6 +88,7 @@ class ProtocolConfig(_Section):
     dropouts: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     digits_per_word: Literal["auto"] | Annotated[int, Field(ge=1, le=32)] = "auto"
     clip: Decimal = "1"
+    witness: Name = NOBODY
 
 
 class EvaluationConfig(_Section):
@@ -231,4 +235,4 @@ def _resolve(source: str, folder: Path) -> str:
 
 def _most_dropouts(cohort: int, colluders: int) -> int:
     most = max(0, cohort - unmasking_threshold(cohort, colluders))
-    return most if cohort <= _COMPLETE else min(most, cohort // 20)
+    return most if cohort <= COMPLETE_UP_TO else min(most, cohort // 20)

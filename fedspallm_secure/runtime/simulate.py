@@ -9,20 +9,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
+from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from transformers import PreTrainedModel
 
-from fedspallm_secure.charter import Charter, Institution, Parameters, Policy, check_policy, load_policy
+from fedspallm_secure.charter import Charter, Institution, Parameters, Policy, Witness, check_policy, load_policy
 from fedspallm_secure.errors import CharterError, StorageError
-from fedspallm_secure.evaluation import Perplexities, PerplexityTable, Results, write_model_card, write_report
-from fedspallm_secure.messages import canonical, digest
+from fedspallm_secure.evaluation import (
+    Perplexities,
+    PerplexityTable,
+    Results,
+    perplexity,
+    write_model_card,
+    write_report,
+)
+from fedspallm_secure.messages import Identity, canonical, digest
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
-from fedspallm_secure.rounds import PublicWeights, RoundPlan, plan_round
-from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
+from fedspallm_secure.runtime.config import NOBODY, RunConfig
 from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
 from fedspallm_secure.runtime.measure import Measured
 from fedspallm_secure.runtime.model import describe, load_model, load_tokenizer, origin_of, save_model
@@ -34,6 +44,8 @@ from fedspallm_secure.workspace import LayerStore
 __all__ = ["simulate"]
 
 _PACKAGES = ("fedspallm-secure", "torch", "transformers", "numpy", "cryptography")
+_LOSS_WINDOWS = 2  # calibration windows on which an institution measures the loss that it tells: seconds, not minutes
+_LARGEST_LOSS = 700.0  # nats a token; the perplexity of more is infinite
 
 
 def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False) -> Results:
@@ -84,7 +96,7 @@ class _Run:
             windows = load_windows(config, self.tokenizer, advance)
             self.model = load_model(config.model, config.pruning.dtype, self.settings.torch_device())
             check_finite(self.model)
-            self.participants = Participants.fresh(self.names)
+            self.participants = _participants(config, policies)
             self.charter = _charter(config, self.model, self.participants)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
             _check_policies(self.charter, policies)
@@ -94,6 +106,7 @@ class _Run:
         self.calibration = windows.calibration
         self.measure = Measured(folder.work / "perplexity.json", windows.heldout, steps)
         self.traffic = Traffic()
+        self.telemetry: list[RoundTelemetry] = []
         self.damping_raised: dict[str, list[str]] = {name: [] for name in self.names}
 
     def model_with(self, store: LayerStore) -> Callable[[], PreTrainedModel]:
@@ -116,12 +129,12 @@ class _Run:
         alone: dict[str, Perplexities] = {}
         current = self.base
         for plan in self.plans:
-            pruned = {}
+            pruned, figures = {}, {}
             for name in self.names:
-                pruned[name] = self._prune_at(name, plan, current)
+                pruned[name], figures[name] = self._prune_at(name, plan, current)
                 if self.config.evaluation.alone and self._is_alone(name, plan):
                     alone[name] = self.measure(f"{name} alone", lambda: self.model)
-            current = self._sum(plan, current, pruned, transcript)
+            current = self._sum(plan, current, pruned, figures, transcript)
         return current, alone
 
     def alone(self, name: str) -> Perplexities:
@@ -155,6 +168,7 @@ class _Run:
             bytes_up={name: self.traffic.total(name, "up") for name in self.names},
             bytes_down={name: self.traffic.total(name, "down") for name in self.names},
             bytes_by_step=self.traffic.plain(),
+            telemetry=self.telemetry,
             seconds=self.steps.seconds,
             damping_raised=self.damping_raised,
             base_model=origin.name,
@@ -176,23 +190,32 @@ class _Run:
         """Whether what the institution pruned for the round is also what it would have pruned for itself."""
         return len(self.plans) == 1 and len(plan.layers_of(name)) == self.charter.base.layers
 
-    def _prune_at(self, name: str, plan: RoundPlan, start: LayerStore) -> LayerStore:
+    def _prune_at(self, name: str, plan: RoundPlan, start: LayerStore) -> tuple[LayerStore, LocalTelemetry]:
         number = plan.context.round
         store = LayerStore(self.folder.work / f"round-{number}" / name)
         load_weights(self.model, start)
         with self.steps.step(f"prune at {name}" + (f", round {number + 1}" if len(self.plans) > 1 else "")) as advance:
-            report = prune(
-                self.model,
-                self.calibration[name],
-                method=self.config.pruning.method,
-                pattern=plan.pattern,
-                settings=self.settings,
-                layers=plan.layers_of(name),
-                store=store,
-                progress=advance,
-            )
-        self.damping_raised[name] += [tensor.name for tensor in report.tensors if tensor.damping_raises]
-        return store
+            if plan.layers_of(name):  # an institution may be too small for even one
+                report = prune(
+                    self.model,
+                    self.calibration[name],
+                    method=self.config.pruning.method,
+                    pattern=plan.pattern,
+                    settings=self.settings,
+                    layers=plan.layers_of(name),
+                    store=store,
+                    progress=advance,
+                )
+                self.damping_raised[name] += [tensor.name for tensor in report.tensors if tensor.damping_raises]
+            figures = self._figures(name, plan)
+        return store, figures
+
+    def _figures(self, name: str, plan: RoundPlan) -> LocalTelemetry:
+        """What the institution tells, in sums only, of the model that it just pruned."""
+        windows = self.calibration[name]
+        reads_text = self.config.pruning.method != "magnitude" and plan.layers_of(name)
+        loss = log(perplexity(self.model, windows[:_LOSS_WINDOWS]))
+        return LocalTelemetry(windows.numel() if reads_text else 0, min(loss, _LARGEST_LOSS))
 
     def _prune_whole(self, label: str, windows: torch.Tensor) -> PreTrainedModel:
         load_weights(self.model, self.base)
@@ -209,17 +232,25 @@ class _Run:
                 )
         return self.model
 
-    def _sum(self, plan: RoundPlan, current: LayerStore, pruned: dict[str, LayerStore], transcript: Path) -> LayerStore:
+    def _sum(
+        self,
+        plan: RoundPlan,
+        current: LayerStore,
+        pruned: dict[str, LayerStore],
+        figures: dict[str, LocalTelemetry],
+        transcript: Path,
+    ) -> LayerStore:
         number = plan.context.round
         output = LayerStore(self.folder.work / f"global-{number + 1}")
         public = PublicWeights(current)
-        answers = len(self.names) * (6 if self.charter.changes_weights else 4)
+        # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs.
+        answers = len(self.names) * (3 + 4 * (2 if self.charter.changes_weights else 1))
         with self.steps.step("secure sums") as advance:
             if number == 0:
                 for tensor in self.charter.base.pruned:
                     public.check(tensor)
             done = iter(range(1, answers + 1))
-            self.model_digest = run_round(
+            result = run_round(
                 plan,
                 self.participants,
                 public,
@@ -227,23 +258,26 @@ class _Run:
                 transcript,
                 output,
                 self.traffic,
+                figures,
                 progress=lambda _: advance(next(done), answers),
             )
+        self.model_digest = result.model
+        self.telemetry.append(result.telemetry)
         return output
 
     def _uplink_bits(self) -> float:
         """Mean over institutions of bits sent a weight pruned, all rounds together."""
         sent = []
         for index, name in enumerate(self.names):
-            weights = sum(lane.length for plan in self.plans for lane in plan.context.lanes_of(index))
-            if weights:  # an institution may be too small for even one layer
+            weights = sum(lane.length for plan in self.plans for lane in plan.lanes if index in lane.cohort)
+            if weights:
                 sent.append(8 * self.traffic.total(name, "up") / weights)
         return sum(sent) / len(sent)
 
 
 def _charter(config: RunConfig, model: PreTrainedModel, participants: Participants) -> Charter:
     """The agreement of a simulated run: fresh keys, and a beacon from the seed, since nobody here needs convincing."""
-    protocol = config.protocol
+    witness = participants.witness
     return Charter(
         run="simulation",
         server=participants.server.name,
@@ -258,8 +292,18 @@ def _charter(config: RunConfig, model: PreTrainedModel, participants: Participan
         schedule=tuple(config.pruning.pattern),
         beacon=hashlib.sha256(f"fedspallm-secure/v1/simulated-beacon/{config.seed}".encode()).hexdigest(),
         base=describe(model),
-        parameters=Parameters(**protocol.model_dump()),
+        parameters=Parameters(**config.protocol.model_dump(exclude={"witness"})),
+        witness=None if witness is None else Witness(name=witness.name, public_key=witness.public),
     )
+
+
+def _participants(config: RunConfig, policies: dict[str, Policy]) -> Participants:
+    """Everybody with a fresh key; the witness is an institution if it has the name of one."""
+    fresh, name = Participants.fresh([member.name for member in config.institution]), config.protocol.witness
+    if name == NOBODY:
+        return replace(fresh, policies=policies)
+    witness = fresh.institutions.get(name) or Identity(name, Ed25519PrivateKey.generate())
+    return replace(fresh, policies=policies, witness=witness)
 
 
 def _policies(config: RunConfig) -> dict[str, Policy]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["apply_keystream"]
 
-_PIECE = 2**17  # words, 1 MiB
+_PIECE = 2**15  # words, 256 KiB: larger buffers are slow to get, and leave the second-level cache
 _ZEROS = bytes(8 * _PIECE)
 _SLACK = 15  # update_into wants room for one block more than it writes
 

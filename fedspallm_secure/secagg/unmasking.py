@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Advertise, GroupCommitments, GroupKeys, Share, SumName, Unmask
+from fedspallm_secure.secagg.advertisement import check_advertisement, check_commitments
 from fedspallm_secure.secagg.commitment import commit_to_seed
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.groups import Group
@@ -38,8 +39,8 @@ class Unmasking:
         unmasks: roster index -> what it handed out.
 
     Raises:
-        RemoteProtocolError: too few shares of somebody's secret, or shares that do not give what it advertised or
-            committed to.
+        RemoteProtocolError: messages that are missing or not of this round's form, too few shares of somebody's
+            secret, or shares that do not give what it advertised or committed to.
     """
 
     def __init__(
@@ -58,6 +59,17 @@ class Unmasking:
         self._name = name
         self._attempt = attempt
         self._survivors = frozenset(survivors)
+        silent = context.names(i for i in participants if i not in advertised or i not in shared)
+        if silent:
+            raise RemoteProtocolError(
+                f"Keys or shares are missing of {', '.join(silent)}, who are said to have taken part.",
+                "Nothing can be unmasked; the server must show what it was sent.",
+            )
+        for index in participants:
+            check_advertisement(context, index, advertised[index], {})
+            check_commitments(context, index, shared[index])
+        for index, unmask in unmasks.items():
+            check_unmask(context, index, unmask, participants, survivors)
         self._seeds: dict[tuple[int, int], bytes] = {}
         self._pairs: dict[int, list[tuple[int, int, bytes]]] = {}
         for group in context.groups:
@@ -107,7 +119,8 @@ class Unmasking:
         if len(shares) < group.threshold:
             raise RemoteProtocolError(
                 f"{len(shares)} shares of {who!r}'s secret came for lane {group.lanes[0].name}; "
-                f"{group.threshold} are needed.",
+                f"{group.threshold} are needed. Missing: "
+                f"{', '.join(self._context.names(set(group.holders[owner]) - shares.keys()))}.",
                 "Nothing can be unmasked; start anew, under another charter, when more are there.",
             )
         try:

@@ -6,7 +6,8 @@
     the first floor(s d) of the ranking become zero; for N:M the first M - N of every group, ranked by |W_j|
     a kept position with c_j below the bar takes the base weight W_j
 
-An institution's change W_ij - W_j counts up to `clip` root mean squares of the base weight's row.
+An institution's change W_ij - W_j counts up to `clip` root mean squares of the base weight's row. Of one that voted and
+vanished before its changes came it counts as 0: its vote stays in c_j.
 """
 
 from __future__ import annotations
@@ -28,30 +29,37 @@ class Pruned:
     Attributes:
         mask: bool (outputs, inputs), True where the weight stays.
         weight: (outputs, inputs).
+        came: whether its changes did, as its vote did.
     """
 
     mask: NDArray[np.bool_]
     weight: NDArray[Any]
+    came: bool = True
 
 
-def fedspallm(W: NDArray[Any], cohort: Sequence[Pruned], pattern: str, bar: int, clip: float) -> NDArray[np.float64]:
+def fedspallm(
+    W: NDArray[Any], cohort: Sequence[Pruned], pattern: str, bar: int | None, clip: float
+) -> NDArray[np.float64]:
     """The tensor's new weight, before it is rounded to any dtype.
 
     Args:
         W: base weight, (outputs, inputs).
-        cohort: every contributing institution's pruned copy.
+        cohort: every voting institution's pruned copy.
         pattern: "0.5", or "2:4" with the number of kept weights first.
-        bar: fewest votes at which changes count.
+        bar: fewest votes at which changes count, None where no change does.
         clip: in row root mean squares.
     """
     base = W.astype(np.float64)
     M = np.stack([one.mask for one in cohort]).astype(np.float64)
     votes = M.sum(axis=0)
     bound = clip * root_mean_square(base)
-    changed = base + np.stack([np.clip(one.weight.astype(np.float64) - base, -bound, bound) for one in cohort])
+    changed = base + np.stack(
+        [np.clip(one.weight.astype(np.float64) - base, -bound, bound) * one.came for one in cohort]
+    )
     average = np.divide((M * changed).sum(axis=0), votes, out=np.zeros_like(base), where=votes > 0)
     pruned = _ranked_first(base, len(cohort) - votes, pattern)
-    return np.where(pruned, 0.0, np.where(votes >= bar, average, base))
+    eligible = np.zeros(base.shape, np.bool_) if bar is None else votes >= bar
+    return np.where(pruned, 0.0, np.where(eligible, average, base))
 
 
 def root_mean_square(base: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from fedspallm_secure.charter import (
@@ -24,24 +25,41 @@ from fedspallm_secure.charter import (
     Method,
     Parameters,
     Pattern,
+    Policy,
     Tensor,
+    Witness,
     tensor_digest,
 )
-from fedspallm_secure.rounds import PublicWeights, RoundPlan, plan_round
+from fedspallm_secure.messages import Identity, Message, open_envelope
+from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, plan_round
 from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
 from fedspallm_secure.secagg import Entropy
+from fedspallm_secure.transcript import Log
 from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["DTYPES", "MANTISSA", "Run", "Setting"]
+__all__ = ["DTYPES", "MANTISSA", "TWO_SUFFICE", "Run", "Setting"]
 
 DTYPES: Mapping[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 MANTISSA = {"float32": 23, "float16": 10, "bfloat16": 7}
 """Bits of the fraction: one rounding to the dtype errs by at most half of 2^-bits, relatively."""
 
+TWO_SUFFICE = Policy(
+    minimum_institutions=2,
+    allow_two_institutions=True,
+    minimum_cohort=2,
+    minimum_threshold=2,
+    minimum_contributors=2,
+    minimum_colluders=0,
+)
+"""The policy of institutions that may know each other's votes and changes."""
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What a synthetic run is made of; institutions are called i0, i1, ..."""
+    """What a synthetic run is made of; institutions are called i0, i1, ...
+
+    `witness` is the name of an auditor, or of one of them; `policy` is everybody's.
+    """
 
     clients: int = 5
     layers: int = 2
@@ -52,10 +70,13 @@ class Setting:
     minimum_cohort: int = 3
     minimum_contributors: int = 3
     dropout_margin: int = 0
+    dropouts: int = 0
     digits_per_word: int = 6
     clip: str = "1"
     dtype: Any = "float32"
     change: float = 0.1
+    witness: str | None = None
+    policy: Policy = field(default_factory=Policy)
     seed: int = 0
 
 
@@ -76,7 +97,7 @@ class Run:
         self.rng = np.random.default_rng(self.setting.seed)
         self.names = [f"i{index}" for index in range(self.setting.clients)]
         self.entropy: Entropy = random.Random(self.setting.seed).randbytes
-        self.participants = Participants.fresh(self.names, self.entropy)
+        self.participants = self._participants()
         self.base = LayerStore(self.folder / "base")
         self.charter = self._charter()
 
@@ -102,8 +123,14 @@ class Run:
                 store.write(layer, weights, kept)
         return stores
 
-    def round(self, plan: RoundPlan, current: LayerStore, pruned: Mapping[str, LayerStore]) -> tuple[str, LayerStore]:
-        """One secure round: the digest that all agreed on, and the new model's layers."""
+    def round(
+        self,
+        plan: RoundPlan,
+        current: LayerStore,
+        pruned: Mapping[str, LayerStore],
+        telemetry: Mapping[str, LocalTelemetry] | None = None,
+    ) -> tuple[str, LayerStore]:
+        """One secure round: the digest that all agreed on, and the new model's layers. `result` has all it gave."""
         output = LayerStore(self.folder / f"global-{plan.context.round + 1}")
         self.result = run_round(
             plan,
@@ -113,13 +140,22 @@ class Run:
             self.transcript(plan),
             output,
             self.traffic,
-            entropy=self.entropy,
+            telemetry,
+            self.entropy,
         )
         return self.result.model, output
 
     def transcript(self, plan: RoundPlan) -> Path:
         """Where a round's log and payloads go."""
         return self.folder / "transcript" / str(plan.context.round)
+
+    def messages(self, plan: RoundPlan) -> list[Message]:
+        """What was said in a round, as its log has it."""
+        return [open_envelope(line, self.charter.keys) for line in Log(self.transcript(plan) / "log.jsonl")]
+
+    def said(self, plan: RoundPlan) -> list[str]:
+        """The same in brief: "masked votes", "again", ..."""
+        return [f"{message.kind} {getattr(message, 'sum', '')}".strip() for message in self.messages(plan)]
 
     def tensors(self, layer: int) -> Iterator[Tensor]:
         """The tensors of one decoder layer."""
@@ -135,8 +171,16 @@ class Run:
         mask &= W.reshape(mask.shape) != 0
         return mask.reshape(W.shape)
 
+    def _participants(self) -> Participants:
+        fresh = Participants.fresh(self.names, self.entropy)
+        policies = dict.fromkeys(self.names, self.setting.policy)
+        if self.setting.witness is None:
+            return replace(fresh, policies=policies)
+        auditor = Identity(self.setting.witness, Ed25519PrivateKey.from_private_bytes(self.entropy(32)))
+        return replace(fresh, policies=policies, witness=fresh.institutions.get(auditor.name, auditor))
+
     def _charter(self) -> Charter:
-        setting, tensors = self.setting, []
+        setting, tensors, witness = self.setting, [], self.participants.witness
         for layer in range(setting.layers):
             weights: dict[str, NDArray[Any]] = {}
             for number, shape in enumerate(setting.shapes):
@@ -171,8 +215,9 @@ class Run:
                 minimum_contributors=setting.minimum_contributors,
                 dropout_margin=setting.dropout_margin,
                 colluders=setting.minimum_contributors - 2,
-                dropouts=0,
+                dropouts=setting.dropouts,
                 digits_per_word=setting.digits_per_word,
                 clip=setting.clip,
             ),
+            witness=None if witness is None else Witness(name=witness.name, public_key=witness.public),
         )

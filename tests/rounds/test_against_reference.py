@@ -10,13 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedspallm_secure.charter import model_digest, tensor_digest
-from fedspallm_secure.messages import ModelStatement, open_envelope
-from fedspallm_secure.rounds import RoundPlan
-from fedspallm_secure.transcript import Log
 from fedspallm_secure.workspace import LayerStore
-from tests.rounds.reference import Pruned, fedspallm, largest_change, root_mean_square
-from tests.rounds.synthetic import DTYPES, MANTISSA, Run, Setting
+from tests.rounds.comparison import check_round
+from tests.rounds.synthetic import DTYPES, TWO_SUFFICE, Run, Setting
 
 _SETTINGS = {
     "SparseGPT": Setting(),
@@ -40,52 +36,11 @@ _SETTINGS = {
 }
 
 
-def _check_round(run: Run, plan: RoundPlan, current: LayerStore, pruned: dict[str, LayerStore]) -> LayerStore:
-    """Run a round; compare every tensor with the reference and every digest with what is stored."""
-    digest, output = run.round(plan, current, pruned)
-    setting, digests = run.setting, dict(run.charter.base.rest)
-    for tensor in run.charter.base.pruned:
-        W = current.weights(tensor.layer, tensor.name)
-        new = output.weights(tensor.layer, tensor.name)
-        digests[tensor.name] = tensor_digest(new)
-        cohort = [
-            Pruned(store.kept(tensor.layer, tensor.name), store.weights(tensor.layer, tensor.name))
-            for name, store in pruned.items()
-            if tensor.layer in plan.layers_of(name)
-        ]
-        assert len(cohort) >= setting.minimum_cohort
-        bar = setting.minimum_contributors + setting.dropout_margin
-        pattern = setting.schedule[plan.context.round]
-        expected = fedspallm(W, cohort, pattern, bar, float(setting.clip))
-
-        assert new.dtype == W.dtype
-        assert np.array_equal(new != 0, expected != 0)
-        assert np.count_nonzero(new == 0) >= plan.pattern.zeros(W.size)  # more where a base weight is 0
-        if run.charter.changes_weights:
-            Q = largest_change(len(cohort), setting.digits_per_word)
-            half_step = float(setting.clip) * root_mean_square(W.astype(np.float64)) / Q / 2
-            rounding = 2.0 ** -MANTISSA[setting.dtype] * np.abs(new.astype(np.float64))  # to the weight's own dtype
-            assert (np.abs(new.astype(np.float64) - expected) <= half_step * (1 + 1e-6) + rounding).all()
-        else:
-            assert np.array_equal(new.astype(np.float64), expected)
-    assert digest == model_digest(digests)
-    statements = [
-        message
-        for message in (
-            open_envelope(envelope, run.charter.keys) for envelope in Log(run.transcript(plan) / "log.jsonl")
-        )
-        if isinstance(message, ModelStatement)
-    ]
-    assert sorted(statement.sender for statement in statements) == ["coordinator", *run.names]
-    assert {statement.model for statement in statements} == {digest}
-    return output
-
-
 def _check_run(run: Run) -> None:
     current = run.base
     for number in range(len(run.setting.schedule)):
         plan = run.plan(number)
-        output = _check_round(run, plan, current, run.prune(plan, current))
+        output = check_round(run, plan, current, run.prune(plan, current))
         for tensor in run.charter.base.pruned:
             was, now = (store.weights(tensor.layer, tensor.name) for store in (current, output))
             assert (now[was == 0] == 0).all(), "a zero of the round before came back"
@@ -135,7 +90,7 @@ def test_a_tensor_without_an_eligible_position_takes_its_base_weights(tmp_path: 
         kept.flat[index % 4] = True  # at most two votes a position
         pruned[institution] = LayerStore(tmp_path / "own" / institution)
         pruned[institution].write(0, {name: np.where(kept, W + 1, 0).astype(W.dtype)}, {name: kept})
-    output = _check_round(run, plan, run.base, pruned)
+    output = check_round(run, plan, run.base, pruned)
     new = output.weights(0, name)
     assert np.array_equal(new[new != 0], W[new != 0])
 
@@ -164,6 +119,7 @@ def _tiny(draw: st.DrawFn) -> Setting:
         clip=draw(st.sampled_from(["0.5", "1", "2.5"])),
         dtype=draw(st.sampled_from(sorted(DTYPES))),
         change=draw(st.sampled_from([0.01, 0.3, 2.0])),
+        policy=TWO_SUFFICE,
         seed=draw(st.integers(0, 2**32 - 1)),
     )
 

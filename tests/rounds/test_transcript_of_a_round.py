@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedspallm_secure.messages import Advertise, Masked, Sums, canonical, open_envelope
+from fedspallm_secure.messages import Advertise, Masked, Share, Shares, Sums, canonical, open_envelope
 from fedspallm_secure.transcript import BlobStore, Log
 from tests.rounds.synthetic import Run, Setting
 
@@ -25,7 +25,7 @@ def test_traffic_is_the_size_of_the_envelopes_and_payloads_of_the_transcript(set
     run.round(plan, run.base, run.prune(plan, run.base))
     blobs = BlobStore(run.transcript(plan) / "blobs")
     up = dict.fromkeys(run.names, 0)
-    down = 0
+    down = dict.fromkeys(run.names, 0)
     for envelope in Log(run.transcript(plan) / "log.jsonl"):
         message = open_envelope(envelope, run.charter.keys)
         payloads = [blobs.get(lane.blob) for lane in message.lanes] if isinstance(message, Masked | Sums) else []
@@ -33,9 +33,10 @@ def test_traffic_is_the_size_of_the_envelopes_and_payloads_of_the_transcript(set
         if message.sender in up:
             up[message.sender] += size
         else:
-            down += size
+            for name in [message.to] if isinstance(message, Shares) else run.names:
+                down[name] += size
     assert {name: run.traffic.total(name, "up") for name in run.names} == up
-    assert {run.traffic.total(name, "down") for name in run.names} == {down}
+    assert {name: run.traffic.total(name, "down") for name in run.names} == down
 
 
 @pytest.mark.parametrize("clients", [3, 5, 8])
@@ -43,11 +44,11 @@ def test_votes_cost_a_digit_of_n_plus_1_values_a_weight(clients: int, tmp_path: 
     run = Run(Setting(clients=clients, layers=1, shapes=((256, 384), (384, 256))), tmp_path)
     plan = run.plan()
     run.round(plan, run.base, run.prune(plan, run.base))
-    weights = sum(lane.length for lane in plan.context.lanes)
-    envelope_and_last_words = 2_000  # bytes
+    weights = sum(lane.length for lane in plan.lanes)
+    envelopes_and_last_words = 2_000 + 100 * clients  # bytes; shares are handed out one a member of the cohort
     for name in run.names:
         bits = 8 * run.traffic.plain()[name]["up"]["votes"] / weights
-        assert bits <= 64 / floor(64 / log2(clients + 1)) + 8 * envelope_and_last_words / weights
+        assert bits <= 64 / floor(64 / log2(clients + 1)) + 8 * envelopes_and_last_words / weights
 
 
 def test_what_a_method_does_not_send_is_not_counted(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_what_a_method_does_not_send_is_not_counted(tmp_path: Path) -> None:
         assert set(ways["up"]) == set(ways["down"]) == {"keys", "votes", "checks", "model"}
 
 
-def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_masks_cancel_over_the_cohort(
+def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_all_masks_come_off_the_published_sum(
     tmp_path: Path,
 ) -> None:
     run = Run(_SAMPLED, tmp_path)
@@ -72,13 +73,17 @@ def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_masks_canc
         for of in ("votes", "values"):
             assert [name for name in run.names if (of, name, lane.name) in masked] == cohort
             total = sum((masked[of, name, lane.name] for name in cohort), np.uint64(0))
-            assert np.array_equal(total, published[of, lane.name])
-            assert np.array_equal(total, published_again[of, lane.name])
+            assert (total != published[of, lane.name]).all()  # self masks stay on until their shares are handed out
+            assert np.array_equal(published[of, lane.name], published_again[of, lane.name])
             for name in cohort:
                 assert (masked[of, name, lane.name] != masked_again[of, name, lane.name]).all()
-        for name in cohort:
-            plain = lane.votes.pack(pruned[name].kept(plan.tensor(lane).layer, lane.name).reshape(-1))
-            assert (masked["votes", name, lane.name] != plain).all()
+    for lane in plan.lanes:
+        tensor = plan.tensor(lane)
+        cohort = [run.names[index] for index in lane.cohort]
+        plain = [lane.votes.pack(pruned[name].kept(tensor.layer, lane.name).reshape(-1)) for name in cohort]
+        assert np.array_equal(sum(plain, np.uint64(0)), published["votes", lane.name])
+        for name, words in zip(cohort, plain, strict=True):
+            assert (masked["votes", name, lane.name] != words).all()
 
 
 def _payloads(run: Run) -> tuple[dict[tuple[str, str, str], Words], dict[tuple[str, str], Words]]:
@@ -95,15 +100,18 @@ def _payloads(run: Run) -> tuple[dict[tuple[str, str, str], Words], dict[tuple[s
     return masked, published
 
 
-def test_ephemeral_keys_are_fresh_in_every_round_and_sum(tmp_path: Path) -> None:
-    run = Run(Setting(schedule=("0.3", "0.5")), tmp_path)
-    current = run.base
-    keys = []
+def test_keys_and_seeds_are_fresh_in_every_round_group_and_sum(tmp_path: Path) -> None:
+    run = Run(Setting(schedule=("0.3", "0.5"), layers=3, capacities=("1", "1", "1", "0.7", "0.7")), tmp_path)
+    current, keys, seeds, groups = run.base, list[str | None](), list[str | None](), 0
     for number in (0, 1):
         plan = run.plan(number)
+        groups += sum(len(plan.context.groups_of(index)) for index in range(len(run.names)))
         _, current = run.round(plan, current, run.prune(plan, current))
-        for envelope in Log(run.transcript(plan) / "log.jsonl"):
-            message = open_envelope(envelope, run.charter.keys)
+        for message in run.messages(plan):
             if isinstance(message, Advertise):
-                keys += [message.votes, message.values]
-    assert len(keys) == len(set(keys)) == 2 * 2 * len(run.names)
+                keys += [message.channel, *(key for group in message.groups for key in (group.votes, group.values))]
+            if isinstance(message, Share):
+                seeds += [seed for group in message.commitments for seed in (group.votes, group.values)]
+    assert groups > 2 * len(run.names)  # a cohort has its own, and so has the lane that everybody is in
+    assert len(keys) == len(set(keys)) == 2 * groups + 2 * len(run.names)
+    assert len(seeds) == len(set(seeds)) == 2 * groups

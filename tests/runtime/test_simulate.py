@@ -80,8 +80,10 @@ def test_the_transcript_holds_every_message_signed_and_every_payload(run: Path) 
         kinds.append(message.kind)
         for lane in getattr(message, "lanes", ()):
             assert blobs.get(lane.blob).size == lane.words
-    a_sum = ["masked"] * 3 + ["sums"] + ["proof"] * 3 + ["proofs"]
-    assert kinds == ["advertise"] * 3 + ["advertised"] + 2 * a_sum + ["model"] * 4
+    keys = ["advertise"] * 3 + ["advertised"] + ["share"] * 3 + ["shares"] * 3
+    opened = ["survivors"] + ["confirm"] * 3 + ["confirmed"] + ["unmask"] * 3
+    a_sum = ["masked"] * 3 + opened + ["sums"] + ["proof"] * 3 + ["proofs"]
+    assert kinds == keys + 2 * a_sum + ["model"] * 4
 
 
 def test_work_is_removed_and_nothing_unfinished_is_left(run: Path) -> None:
