@@ -90,7 +90,7 @@ def check_signatures(message: Message, signatures: Iterable[tuple[str, str]], ke
     does not depend on its value, and `"sender":"..."` can't occur inside a text.
 
     Args:
-        message: what should have been signed; its own sender does not matter.
+        message: what should have been signed, of a kind that maps no names; its own sender does not matter.
         signatures: of (name, Ed25519 signature as base64).
         keys: participant's name -> Ed25519 public key, 64 hexadecimal digits.
 

@@ -8,6 +8,7 @@ Nothing here is ever written anywhere; `forget` overwrites what Python lets us o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from numpy.typing import NDArray
@@ -177,7 +178,8 @@ class Exchange:
             seed[:] = bytes(len(seed))
         for secrets in (self._seeds, self._keys, self._secrets, self._shares, self._channels):
             secrets.clear()
-        del self._channel
+        with suppress(AttributeError):  # forgotten before
+            del self._channel
 
     def _advertise(self) -> Advertise:
         """This client's public keys."""

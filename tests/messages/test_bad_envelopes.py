@@ -30,9 +30,14 @@ def _signed(payload: bytes, identity: Identity = ALICE, kind: str = PAYLOAD_TYPE
     )
 
 
+def _json(body: Any) -> bytes:
+    """In canonical form, as long as all names are ASCII."""
+    return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
 def _body(**changes: Any) -> Envelope:
     """The good message with fields changed or added, in canonical form, signed by alice."""
-    return _signed(json.dumps(_BODY | changes, separators=(",", ":"), sort_keys=True).encode())
+    return _signed(_json(_BODY | changes))
 
 
 def _with(**changes: str) -> Envelope:
@@ -62,8 +67,17 @@ def _last_bits(text: str) -> str:
     return changed
 
 
+def _malleated(text: str) -> str:
+    """The same signature with the group's order added to its number, which RFC 8032 (section 5.1.7) refuses."""
+    data, order = base64.b64decode(text), 2**252 + 27742317777372353535851937790883648493
+    number = int.from_bytes(data[32:], "little") + order
+    return base64.b64encode(data[:32] + number.to_bytes(32, "little")).decode()
+
+
 _PAYLOAD = base64.b64decode(_GOOD.payload)
+_PADDED = next(text for text in (seal(message, ALICE).payload for message in EXAMPLES.values()) if text[-1] == "=")
 _HOLDS = "signature of 'alice' does not hold"
+_BASE64 = "payload of 'alice' is not base64"
 _NO_MESSAGE = "no message"
 _FORM = "not in canonical form"
 
@@ -81,13 +95,19 @@ BAD: dict[str, tuple[Callable[[], Envelope], str]] = {
     "last signature byte flipped": (lambda: _with(sig=_flipped(_GOOD.signatures[0].sig, -1)), _HOLDS),
     "signature cut": (lambda: _with(sig=base64.b64encode(bytes(63)).decode()), _HOLDS),
     "no signature bytes": (lambda: _with(sig=""), _HOLDS),
-    "junk base64 payload": (lambda: _with(payload="!" + _GOOD.payload[1:]), _HOLDS),
+    "junk base64 payload": (lambda: _with(payload="!" + _GOOD.payload[1:]), _BASE64),
+    "unpadded payload": (lambda: _with(payload=_PADDED.rstrip("=")), _BASE64),
+    "unused bits set in the payload": (
+        lambda: _with(payload=_last_bits(_PADDED)),
+        _BASE64,
+    ),
     "junk base64 signature": (lambda: _with(sig="no base64"), _HOLDS),
-    "payload beyond ascii": (lambda: _with(payload="é" + _GOOD.payload[1:]), _HOLDS),
+    "payload beyond ascii": (lambda: _with(payload="é" + _GOOD.payload[1:]), _BASE64),
     "signature beyond ascii": (lambda: _with(sig="é" + _GOOD.signatures[0].sig[1:]), _HOLDS),
     "unpadded signature": (lambda: _with(sig=_GOOD.signatures[0].sig.rstrip("=")), _HOLDS),
-    "a line feed in the payload": (lambda: _with(payload=_GOOD.payload + "\n"), _HOLDS),
+    "a line feed in the payload": (lambda: _with(payload=_GOOD.payload + "\n"), _BASE64),
     "unused bits set in the signature": (lambda: _with(sig=_last_bits(_GOOD.signatures[0].sig)), _HOLDS),
+    "the signature's other number": (lambda: _with(sig=_malleated(_GOOD.signatures[0].sig)), _HOLDS),
     "other payload type": (lambda: _with(payloadType="application/json"), "payload type is 'application/json'"),
     "signed as other payload type": (lambda: _signed(_PAYLOAD, kind="text/plain"), "payload type is 'text/plain'"),
     "signed as other type, relabelled": (
@@ -100,6 +120,10 @@ BAD: dict[str, tuple[Callable[[], Envelope], str]] = {
         _FORM,
     ),
     "a key twice": (lambda: _signed(_PAYLOAD[:-1] + b',"sender":"alice"}'), _FORM),
+    "a name twice": (
+        lambda: _signed(canonical(EXAMPLES["shares"]).replace(b'{"alice":', b'{"alice":"AAAA","alice":')),
+        _FORM,
+    ),
     "an escaped letter": (lambda: _signed(_PAYLOAD.replace(b'"alice"', b'"\\u0061lice"')), _FORM),
     "default left out": (
         lambda: _signed(_PAYLOAD.replace(b'"kind":"model",', b"")),
@@ -137,6 +161,104 @@ def test_a_bad_envelope_is_refused_as_the_sender_s_fault(defect: str) -> None:
 def test_the_helpers_of_this_file_make_good_envelopes_when_nothing_is_changed() -> None:
     assert open_envelope(_with(), KEYS) == open_envelope(_body(), KEYS) == EXAMPLES["model"]
     assert _signed(_PAYLOAD) == _GOOD
+
+
+def _changed(kind: str, path: str, value: Any) -> Envelope:
+    """An example with the value at a path of keys and positions changed, in canonical form, signed by alice."""
+    body = json.loads(canonical(EXAMPLES[kind]))
+    *parents, last = [int(step) if step.isdigit() else step for step in path.split("/")]
+    place = body
+    for step in parents:
+        place = place[step]
+    place[last] = value
+    return _signed(_json(body))
+
+
+# kind, where, and what can't be there.
+FIELDS: list[tuple[str, str, Any]] = [
+    ("advertise", "attempt", -1),
+    ("advertise", "channel", "1" * 63),
+    ("advertise", "groups", {}),
+    ("advertise", "groups/0/votes", "2" * 65),
+    ("advertise", "groups/0/values", ""),
+    ("advertise", "groups/0", {"votes": None}),
+    ("advertise", "groups/0", {"values": None, "votes": None, "more": None}),
+    ("advertised", "advertisements", None),
+    ("advertised", "advertisements/0", "an envelope"),
+    ("advertised", "advertisements/0/signatures", []),
+    ("advertised", "advertisements/0/more", 1),
+    ("share", "commitments/0/votes", "G" * 64),
+    ("share", "sealed", []),
+    ("share", "sealed/bob", None),
+    ("share", "sealed/bob", "AA-_"),
+    ("share", "sealed/bob", "AAEC\n"),
+    ("share", "sealed/.bob", "AAEC"),
+    ("share", "sealed/bob smith", "AAEC"),
+    ("share", "sealed/bób", "AAEC"),
+    ("share", "sealed/bob\n", "AAEC"),
+    ("share", f"sealed/{'b' * 65}", "AAEC"),
+    ("shares", "to", ""),
+    ("shares", "to", None),
+    ("again", "gone", "bob"),
+    ("again", "gone/0", ["bob"]),
+    ("again", "attempt", 2**53),
+    ("masked", "sum", "Votes"),
+    ("masked", "sum", None),
+    ("masked", "lanes/0/lane", ""),
+    ("masked", "lanes/0/lane", "a" * 257),
+    ("masked", "lanes/0/words", -1),
+    ("masked", "lanes/0/blob", "AB" * 32),
+    ("survivors", "participants", {"alice": 1}),
+    ("survivors", "survivors/0", "-alice"),
+    ("confirm", "survivors", ["alice"]),
+    ("confirmed", "signatures/bob", 1),
+    ("unmask", "groups/0/seeds/bob", "7" * 64),
+    ("unmask", "groups/0/keys", None),
+    ("unmask", "groups/1/seeds/ bob", "7" * 66),
+    ("sums", "lanes/1", []),
+    ("proof", "products/0", ["0" * 16]),
+    ("proof", "products/0", ["0" * 16] * 3),
+    ("proof", "products/0/0", "0" * 15),
+    ("proof", "products/0/1", "F" * 16),
+    ("proofs", "proofs/0/payload", None),
+    ("attest", "sums", None),
+    ("attested", "attestation", []),
+    ("attested", "attestation", None),
+    ("unproven", "missing/0", 7),
+    ("model", "model", 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "value"), FIELDS)
+def test_a_field_that_is_not_as_it_is_defined_is_refused(kind: str, path: str, value: Any) -> None:
+    with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
+        open_envelope(_changed(kind, path, value), KEYS)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_each_kind_has_the_fields_that_it_is_defined_with_and_no_other(kind: str) -> None:
+    body = json.loads(canonical(EXAMPLES[kind]))
+    bodies = [{name: body[name] for name in body if name != left} for left in body]
+    bodies += [body | {"more": None}, body | {"kind": f"{kind} "}, body | {"round": "2"}, body | {"sender": ["alice"]}]
+    for bad in bodies:
+        with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
+            open_envelope(_signed(_json(bad)), KEYS)
+    assert open_envelope(_signed(_json(body)), KEYS) == EXAMPLES[kind]
+
+
+_SAME_FIELDS = {("masked", "sums"), ("sums", "masked")}
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_message_passes_for_another_kind_only_where_its_sender_signs_that_kind(kind: str) -> None:
+    body = json.loads(canonical(EXAMPLES[kind]))
+    for other in EXAMPLES.keys() - {kind}:
+        envelope = _signed(_json(body | {"kind": other}))
+        if (kind, other) in _SAME_FIELDS:
+            assert open_envelope(envelope, KEYS).kind == other
+        else:
+            with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
+                open_envelope(envelope, KEYS)
 
 
 @pytest.mark.parametrize("signatures", [0, 2])

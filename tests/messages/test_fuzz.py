@@ -44,7 +44,7 @@ def test_a_damaged_envelope_is_refused_or_means_the_same_message(kind: str) -> N
     message = EXAMPLES[kind]
     whole = canonical(seal(message, ALICE))
     opened = parsed = 0
-    for _ in range(1500):
+    for _ in range(600):
         try:
             envelope = Envelope.model_validate_json(_mutated(whole, random))
         except ValidationError:
@@ -55,7 +55,7 @@ def test_a_damaged_envelope_is_refused_or_means_the_same_message(kind: str) -> N
         except RemoteProtocolError:
             continue
         opened += 1
-    assert parsed > 300
+    assert parsed > 120
     assert opened < parsed
 
 
@@ -64,7 +64,7 @@ def test_anything_that_a_participant_signs_is_a_canonical_message_or_refused(kin
     random = Random(f"payload {kind}")
     whole = canonical(EXAMPLES[kind])
     accepted = 0
-    for _ in range(1500):
+    for _ in range(600):
         payload = _mutated(whole, random)
         signed = ALICE.key.sign(
             b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
@@ -81,4 +81,4 @@ def test_anything_that_a_participant_signs_is_a_canonical_message_or_refused(kin
         assert canonical(message) == payload
         assert message.sender == "alice"
         accepted += 1
-    assert 0 < accepted < 1500
+    assert 0 < accepted < 600

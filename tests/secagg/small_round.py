@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
 from random import Random
 from typing import Any, Literal
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from fedspallm_secure.charter import Base, Charter, Institution, Method, Parameters, Tensor, Witness
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, Sums
+from fedspallm_secure.messages import Attest, Envelope, Frozen, Identity, LaneBlob, Message, Sums, digest, seal
 from fedspallm_secure.secagg import (
     Client,
     ClientState,
     Delivery,
     Entropy,
+    Group,
     Lane,
     RoundContext,
     Server,
@@ -26,7 +29,17 @@ from fedspallm_secure.secagg import (
 )
 from fedspallm_secure.workspace import Journal
 
-__all__ = ["Digits", "SmallRound", "Step", "entropy", "identity", "round_context", "snapshot"]
+__all__ = [
+    "Digits",
+    "SmallRound",
+    "Step",
+    "attestation",
+    "entropy",
+    "identity",
+    "resealed",
+    "round_context",
+    "snapshot",
+]
 
 
 def identity(name: str) -> Identity:
@@ -108,10 +121,42 @@ def round_context(
 
 
 def snapshot(machine: Client | Server) -> dict[str, Any]:
-    """Everything a machine holds, so that it can be compared later on."""
-    return {
-        name: value.copy() if isinstance(value, dict | list | set) else value for name, value in vars(machine).items()
-    }
+    """Everything a machine holds, however deep, so that it can be compared later on."""
+    return {name: _picture(value) for name, value in vars(machine).items()}
+
+
+_FIXED = (str, bytes, int, frozenset, Enum, Identity, RoundContext, Group, Lane)
+
+
+def _picture(value: Any) -> Any:
+    """Something that stays as it is when `value` changes, and is then no longer equal to a picture of it."""
+    if isinstance(value, _FIXED):
+        return value
+    if isinstance(value, Frozen):
+        return value.model_dump()
+    if isinstance(value, dict):
+        return {key: _picture(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_picture(member) for member in value]
+    if isinstance(value, X25519PrivateKey):
+        return value.private_bytes_raw()
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if type(value).__module__.startswith(("fedspallm_secure.", "tests.")):
+        return {name: _picture(member) for name, member in vars(value).items()}
+    return value.copy() if isinstance(value, set) else value
+
+
+def resealed(context: RoundContext, envelope: Envelope, signer: Identity | None = None, **changes: Any) -> Envelope:
+    """The message in `envelope` with fields changed, signed anew by its sender, or by `signer`."""
+    message: Message = context.open(envelope).model_copy(update=changes)
+    return seal(message, signer or identity(message.sender))
+
+
+def attestation(sums: Sums, witness: str) -> Envelope:
+    """What `witness` signs when it finds `sums` to be true; here it looks at nothing."""
+    header = sums.model_dump(include={"charter", "round", "sum", "attempt"})
+    return seal(Attest(**header, sender=witness, sums=digest(sums)), identity(witness))
 
 
 Digits = Callable[[int, Lane], NDArray[Any]]
@@ -175,6 +220,11 @@ class SmallRound:
         deliveries = self.advertise(gone)
         gone |= set(missing.get("share", ()))
         self.deliver(self.gather(self.deliver(deliveries, gone)), gone)
+
+    def exchange_again(self, again: Sequence[Delivery], missing: Collection[int] = ()) -> None:
+        """What follows when the server's `again` is delivered: keys and shares, until positions are to be eligible."""
+        advertised = self.gather(self.deliver(again, missing))
+        self.deliver(self.gather(self.deliver(advertised, missing)), missing)
 
     def know_eligible(self, lengths: Sequence[int]) -> None:
         """Tell everybody for whom it is due how long the values' lanes are."""

@@ -2,239 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import (
-    Advertise,
-    Advertised,
-    Envelope,
-    Identity,
-    LaneBlob,
-    Message,
-    ModelStatement,
-    Sums,
-    digest,
-    open_envelope,
-    seal,
+from fedspallm_secure.messages import Advertised, Again, Envelope, GroupKeys, Identity, seal
+from fedspallm_secure.secagg import Client, ClientState, Lane, RoundContext
+from fedspallm_secure.workspace import Journal
+from tests.secagg.lies import ANY, ME, Lies, may_be_named
+from tests.secagg.lies_about_keys import ADVERTISED, ADVERTISED_AGAIN, SHARES, SHARES_AGAIN
+from tests.secagg.lies_about_sums import (
+    AGAIN,
+    CONFIRMED_VALUES,
+    CONFIRMED_VOTES,
+    COUNTS,
+    SUMS,
+    SURVIVORS_OF_VALUES,
+    SURVIVORS_OF_VOTES,
+    VERDICT_ON_COUNTS,
+    VERDICT_ON_SUMS,
 )
-from fedspallm_secure.secagg import Client, ClientState, Lane
-from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
+from tests.secagg.small_round import SmallRound, identity, resealed, round_context, snapshot
+from tests.secagg.staged_round import STAGED, TO_CLIENTS, has_true_sums, scenes
 
-_LANES = [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))]
-_CONTEXT = round_context(3, _LANES)
-_CHARTER = digest(_CONTEXT.charter)
-_OTHER_CHARTER = digest(round_context(3, _LANES[:2]).charter)
-_VICTIM = 1
+LIES: dict[str, Lies] = {
+    "advertised": ADVERTISED,
+    "shares": SHARES,
+    "survivors of votes": SURVIVORS_OF_VOTES,
+    "confirmed votes": CONFIRMED_VOTES,
+    "votes": COUNTS,
+    "proofs of votes": VERDICT_ON_COUNTS,
+    "again": AGAIN,
+    "advertised again": ADVERTISED_AGAIN,
+    "shares again": SHARES_AGAIN,
+    "survivors of values": SURVIVORS_OF_VALUES,
+    "confirmed values": CONFIRMED_VALUES,
+    "values": SUMS,
+    "proofs of values": VERDICT_ON_SUMS,
+}
+
+
+def _refuses(client: Client, envelope: Envelope, says: str, lie: str = "") -> None:
+    before, text = snapshot(client), "it was taken"
+    try:
+        client.receive(envelope)
+    except RemoteProtocolError as error:
+        text = str(error)
+    assert re.search(says, text), f"{lie}: {text}"
+    assert snapshot(client) == before, lie
+
+
+@pytest.mark.parametrize("stage", LIES)
+def test_lies_are_refused_and_the_truth_taken_afterwards(stage: str) -> None:
+    played = SmallRound(STAGED)
+    client = played.clients[STAGED.indices[ME]]
+    scene = next(scene for scene in scenes(played) if scene.stage == stage)
+    true, state = scene.true(ME), client.state
+    for lie, (make, says) in (ANY | LIES[stage]).items():
+        _refuses(client, make(scene), says, lie)
+    client.receive(true)
+    assert client.state is not state
+
+
+def test_a_round_in_which_every_lie_is_told_ends_with_the_true_sums() -> None:
+    played = SmallRound(STAGED)
+    client = played.clients[STAGED.indices[ME]]
+    for scene in scenes(played):
+        for lie, (make, says) in (ANY | LIES[scene.stage]).items() if scene.stage in LIES else ():
+            _refuses(client, make(scene), says, lie)
+    assert has_true_sums(scene)
+    assert {client.state for client in played.clients[:3]} == {ClientState.DONE}
+
+
+def test_there_are_lies_for_every_stage() -> None:
+    assert tuple(LIES) == TO_CLIENTS
 
 
 def _votes(index: int, lane: Lane) -> NDArray[np.bool_]:
     return np.ones(lane.length, np.bool_)
 
 
-def _message(envelope: Envelope) -> Any:
-    return open_envelope(envelope, _CONTEXT.charter.keys)
+def _values(index: int, lane: Lane) -> NDArray[np.uint32]:
+    return np.zeros(lane.length, np.uint32)
 
 
-def _resealed(envelope: Envelope, signer: Identity | None = None, **changes: Any) -> Envelope:
-    """The same message with fields changed, signed anew by its sender, or by `signer`."""
-    message: Message = _message(envelope).model_copy(update=changes)
-    return seal(message, signer or identity(message.sender))
+def _advertised(context: RoundContext, envelope: Envelope) -> tuple[Envelope, ...]:
+    message = context.open(envelope)
+    assert isinstance(message, Advertised)
+    return message.advertisements
 
 
-def _with_advertisement(broadcast: Envelope, index: int, advertisement: Envelope) -> Envelope:
-    listed = list(_message(broadcast).advertisements)
-    listed[index] = advertisement
-    return _resealed(broadcast, advertisements=tuple(listed))
+def test_somebody_in_none_of_our_groups_has_no_keys_for_us() -> None:
+    played = SmallRound(STAGED)
+    ours, other = (delivery.envelope for delivery in played.advertise()[:2])
+    assert [STAGED.open(envelope).sender for envelope in _advertised(STAGED, other)] == ["i0", "i1", "i2", "i3"]
+    _refuses(played.clients[0], other, may_be_named("senders of the advertisements"))
+    played.clients[0].receive(ours)
 
 
-def _other_keys(broadcast: Envelope, index: int, **changes: Any) -> Envelope:
-    """The broadcast in which institution `index` itself advertised something else."""
-    return _with_advertisement(broadcast, index, _resealed(_message(broadcast).advertisements[index], **changes))
+def test_who_shared_nothing_with_us_takes_no_part() -> None:
+    played = SmallRound(STAGED)
+    played.exchange(share=[0])
+    true = played.mask(_votes, [0])[0].envelope
+    lie = resealed(STAGED, true, participants=("i0", "i1", "i2", "i3"))
+    _refuses(played.clients[1], lie, "are not the institutions whose shares it passed on to us")
+    played.clients[1].receive(true)
 
 
-def _listed(broadcast: Envelope, *indices: int) -> Envelope:
-    advertisements = _message(broadcast).advertisements
-    return _resealed(broadcast, advertisements=tuple(advertisements[index] for index in indices))
-
-
-def _key(broadcast: Envelope, index: int, name: str) -> str:
-    advertisement = _message(_message(broadcast).advertisements[index])
-    assert isinstance(advertisement, Advertise)
-    return str(getattr(advertisement, name))
-
-
-_IMPOSTOR = Identity("server", identity("not the server").key)
-_MALLORY = Identity("i0", identity("not i0").key)
-_ORDER_8 = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"
-
-# Every case takes the true broadcast and gives a false one.
-ADVERTISED: dict[str, tuple[Callable[[Envelope], Envelope], str]] = {
-    "signed by another key": (lambda true: _resealed(true, _IMPOSTOR), "signature of 'server' does not hold"),
-    "sent by an institution": (
-        lambda true: _resealed(true, identity("i0"), sender="i0"),
-        "'i0' sent what only the server",
-    ),
-    "of another charter": (lambda true: _resealed(true, charter=_OTHER_CHARTER), "speaks of charter"),
-    "of another round": (lambda true: _resealed(true, round=1), "speaks of round 1, not 0"),
-    "nobody's": (_listed, "not one of each institution, in roster order"),
-    "one missing": (lambda true: _listed(true, 0, 1), "not one of each institution, in roster order"),
-    "ours missing": (lambda true: _listed(true, 0, 2), "not one of each institution, in roster order"),
-    "one twice": (lambda true: _listed(true, 0, 1, 2, 2), "not one of each institution, in roster order"),
-    "one in another's place": (lambda true: _listed(true, 0, 1, 0), "not one of each institution, in roster order"),
-    "permuted": (lambda true: _listed(true, 1, 0, 2), "not one of each institution, in roster order"),
-    "the server's own among them": (
-        lambda true: _with_advertisement(
-            true, 0, _resealed(_message(true).advertisements[0], identity("server"), sender="server")
-        ),
-        "not one of each institution, in roster order",
-    ),
-    "substituted by the server": (
-        lambda true: _with_advertisement(
-            true, 0, _resealed(_message(true).advertisements[0], _MALLORY, votes="ab" * 32)
-        ),
-        "signature of 'i0' does not hold",
-    ),
-    "one of another round": (lambda true: _other_keys(true, 0, round=1), "'i0' speaks of round 1, not 0"),
-    "one of another charter": (lambda true: _other_keys(true, 0, charter=_OTHER_CHARTER), "'i0' speaks of charter"),
-    "another kind among them": (
-        lambda true: _with_advertisement(
-            true,
-            0,
-            seal(ModelStatement(charter=_CHARTER, round=0, sender="i0", model="a" * 64), identity("i0")),
-        ),
-        "'i0' did not advertise keys but sent 'model'",
-    ),
-    "ours changed": (lambda true: _other_keys(true, _VICTIM, votes="ab" * 32), "Our own advertisement came back"),
-    "another's key taken for both sums": (
-        lambda true: _other_keys(true, 2, values=_key(true, 2, "votes")),
-        "'i2' advertised no values key, or one in use already",
-    ),
-    "another institution's key": (
-        lambda true: _other_keys(true, 2, votes=_key(true, 0, "votes")),
-        "'i2' advertised no votes key, or one in use already",
-    ),
-    "our own key": (
-        lambda true: _other_keys(true, 2, values=_key(true, _VICTIM, "votes")),
-        "'i2' advertised no values key, or one in use already",
-    ),
-    "no key for the values": (lambda true: _other_keys(true, 0, values=None), "'i0' advertised no values key"),
-    "a votes key of small order": (lambda true: _other_keys(true, 0, votes="00" * 32), "'i0' .* small order"),
-    "a values key of small order": (lambda true: _other_keys(true, 2, values=_ORDER_8), "'i2' .* small order"),
-}
-
-
-def _refuses(client: Client, envelope: Envelope, says: str) -> None:
-    before = snapshot(client)
-    with pytest.raises(RemoteProtocolError, match=says):
-        client.receive(envelope)
-    assert snapshot(client) == before
-
-
-@pytest.mark.parametrize("lie", ADVERTISED)
-def test_false_advertisements_are_refused_and_the_true_ones_taken_afterwards(lie: str) -> None:
-    played = SmallRound(_CONTEXT)
-    true = played.gather_keys()
-    client = played.clients[_VICTIM]
-    make, says = ADVERTISED[lie]
-    _refuses(client, make(true), says)
-    played.deliver(true)
-    assert client.state is ClientState.VOTING
-    expected = np.full(70, 3)
-    words = played.published(played.sum(_votes))["lane0"]
-    assert np.array_equal(_CONTEXT.lanes[0].votes.unpack(words, 70), expected)
-
-
-def _lanes(change: Callable[[list[LaneBlob]], list[LaneBlob]]) -> Callable[[Envelope], Envelope]:
-    return lambda true: _resealed(true, lanes=tuple(change(list(_message(true).lanes))))
-
-
-_DUE = "not the 3 due, in the charter's order"
-# Every case takes the true counts and gives false ones.
-COUNTS: dict[str, tuple[Callable[[Envelope], Envelope], str]] = {
-    "signed by another key": (lambda true: _resealed(true, _IMPOSTOR), "signature of 'server' does not hold"),
-    "sent by an institution": (
-        lambda true: _resealed(true, identity("i0"), sender="i0"),
-        "'i0' sent what only the server",
-    ),
-    "of another charter": (lambda true: _resealed(true, charter=_OTHER_CHARTER), "speaks of charter"),
-    "of another round": (lambda true: _resealed(true, round=1), "speaks of round 1, not 0"),
-    "called values": (lambda true: _resealed(true, sum="values"), "get sums of values is not due in state 'voted'"),
-    "no lanes": (_lanes(lambda lanes: []), f"named 0 lanes that are {_DUE}"),
-    "the last lane missing": (_lanes(lambda lanes: lanes[:-1]), f"named 2 lanes that are {_DUE}"),
-    "only the lanes of this client": (_lanes(lambda lanes: [lanes[0], lanes[2]]), f"named 2 lanes that are {_DUE}"),
-    "a lane twice": (_lanes(lambda lanes: [*lanes, lanes[0]]), f"named 4 lanes that are {_DUE}"),
-    "permuted": (_lanes(lambda lanes: lanes[::-1]), _DUE),
-    "a lane of another name": (
-        _lanes(lambda lanes: [lanes[0].model_copy(update={"lane": "lane9"}), *lanes[1:]]),
-        _DUE,
-    ),
-    "a lane cut short": (
-        _lanes(lambda lanes: [lanes[0].model_copy(update={"words": lanes[0].words - 1}), *lanes[1:]]),
-        "announced 2 words for lane lane0; 3 are due",
-    ),
-    "a lane too long": (
-        _lanes(lambda lanes: [*lanes[:-1], lanes[-1].model_copy(update={"words": 2**53 - 1})]),
-        "words for lane lane2; 1 are due",
-    ),
-}
-
-
-@pytest.mark.parametrize("lie", COUNTS)
-def test_false_counts_are_refused_and_the_true_ones_taken_afterwards(lie: str) -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    for index in range(3):
-        played.server.receive(played.masked(index, _votes))
-    true = played.add()
-    make, says = COUNTS[lie]
-    for client in played.clients:
-        _refuses(client, make(true), says)
-    played.deliver(true)
-    assert {client.state for client in played.clients} == {ClientState.COUNTED}
-
-
-def test_sums_of_values_must_have_the_lengths_that_follow_from_the_counts() -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
+def _values_due() -> SmallRound:
+    """Three institutions may send their values, under a charter with a margin of one."""
+    context = round_context(3, [(70, (0, 1, 2))], dropouts=1, dropout_margin=1)
+    played = SmallRound(context)
+    played.exchange()
     played.sum(_votes)
-    played.know_eligible([20, 0, 8])
-    values = [np.zeros(count * 4, np.uint32) for count in (5, 0, 2)]
-    for index in range(3):
-        played.server.receive(played.masked(index, lambda _, lane: values[lane.index]))
-    true = played.add()
-    client = played.clients[_VICTIM]
-    votes_lengths = _lanes(
-        lambda lanes: [
-            lane.model_copy(update={"words": due.votes.words(due.length)})
-            for lane, due in zip(lanes, _CONTEXT.lanes, strict=True)
-        ]
+    played.deliver(played.prove(_votes))
+    played.know_eligible([70])
+    return played
+
+
+def _again(context: RoundContext, *gone: str) -> Envelope:
+    return seal(Again(charter=context.digest, round=0, sender="server", attempt=1, gone=gone), identity("server"))
+
+
+def test_the_values_are_not_repeated_while_the_margin_bears_who_is_missing() -> None:
+    played = _values_due()
+    true = played.mask(_values, [2])[0].envelope
+    _refuses(played.clients[0], _again(played.context, "i2"), "only i2 is said to be gone, which the bar allows for")
+    lie = resealed(played.context, true, survivors=("i0",))
+    _refuses(played.clients[0], lie, "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed")
+    played.clients[0].receive(true)
+    assert played.clients[0].state is ClientState.VALUES_CONFIRMED
+
+
+def test_the_values_are_repeated_only_while_a_quorum_is_left() -> None:
+    played = _values_due()
+    played.mask(_values, [2])
+    _refuses(
+        played.clients[0],
+        _again(played.context, "i1", "i2"),
+        "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed",
     )
-    _refuses(client, votes_lengths(true), "announced 3 words for lane lane0; 5 are due")
-    _refuses(client, _resealed(true, sum="votes"), "get counts is not due in state 'valued'")
-    assert isinstance(client.receive(true), Sums)
-    assert client.state is ClientState.DONE
 
 
-@pytest.mark.parametrize("kind", ["advertise", "model"])
-def test_the_server_may_send_nothing_else(kind: str) -> None:
-    played = SmallRound(_CONTEXT)
-    true = played.gather_keys()
-    said: dict[str, Message] = {
-        "advertise": Advertise(charter=_CHARTER, round=0, sender="server", votes="a" * 64, values=None),
-        "model": ModelStatement(charter=_CHARTER, round=0, sender="server", model="a" * 64),
-    }
-    client = played.clients[_VICTIM]
-    _refuses(client, seal(said[kind], identity("server")), f"sent '{kind}', which clients send")
-    assert isinstance(client.receive(true), Advertised)
+def test_where_no_weight_changes_there_are_neither_keys_nor_proofs_for_values() -> None:
+    context = round_context(3, [(70, (0, 1, 2))], dropouts=1, method="wanda")
+    played = SmallRound(context)
+    true = played.advertise()
+    first, *others = _advertised(context, true[0].envelope)
+    changed = resealed(context, others[-1], groups=(GroupKeys(votes="ab" * 32, values="cd" * 32),))
+    lie = resealed(context, true[0].envelope, advertisements=(first, *others[:-1], changed))
+    _refuses(played.clients[0], lie, "'i2' advertised not one key a group and sum")
+    played.deliver(played.gather(played.deliver(true)))
+    played.sum(_votes)
+    verdict = played.prove(_votes)
+    lie = resealed(context, verdict[0].envelope, sum="values")
+    _refuses(played.clients[0], lie, "The server speaks of attempt 0 at values, which is not the one we are in")
+    played.deliver(verdict)
+    assert {client.state for client in played.clients} == {ClientState.DONE}
 
 
 def test_a_round_is_entered_only_with_the_key_that_the_charter_names() -> None:
     for wrong in (Identity("i0", identity("i1").key), identity("stranger"), identity("server")):
         with pytest.raises(LocalProtocolError, match="is not in the charter's roster with this signing key"):
-            Client(_CONTEXT, wrong, bytes)
+            Client(STAGED, wrong, bytes, Journal())

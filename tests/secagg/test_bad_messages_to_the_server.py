@@ -2,24 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Method
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, ModelStatement, digest, open_envelope, seal
+from fedspallm_secure.messages import Envelope, GroupCommitments, GroupKeys, Identity, Sums
 from fedspallm_secure.secagg import Lane, Server, ServerState
-from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
+from tests.secagg.defects import DEFECTS, IN_USE, ME, OTHER_SHARES, defects_at, in_group
+from tests.secagg.small_round import SmallRound, identity, resealed, round_context, snapshot
+from tests.secagg.staged_round import STAGED, TO_THE_SERVER, Scene, has_true_sums, scenes
 
-_LANES = [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))]
-_CONTEXT = round_context(3, _LANES)
-_CHARTER = digest(_CONTEXT.charter)
-_OTHER_CHARTER = digest(round_context(3, _LANES[:2]).charter)
-_MALLORY = Identity("i0", identity("not i0").key)
+_FRESH, _SEED = "ab" * 32, "0" * 66
+
+
+def _refuses(server: Server, envelope: Envelope, says: str, defect: str = "") -> None:
+    before, text = snapshot(server), "it was taken"
+    try:
+        server.receive(envelope)
+    except RemoteProtocolError as error:
+        text = str(error)
+    assert re.search(says, text), f"{defect}: {text}"
+    assert snapshot(server) == before, defect
+
+
+def _at(stage: str, played: SmallRound) -> Scene:
+    return next(scene for scene in scenes(played) if scene.stage == stage)
+
+
+def test_there_are_defects_for_every_stage() -> None:
+    assert tuple(DEFECTS) == TO_THE_SERVER
+
+
+@pytest.mark.parametrize("stage", DEFECTS)
+def test_bad_messages_are_refused_and_the_good_one_taken_afterwards(stage: str) -> None:
+    played = SmallRound(STAGED)
+    scene = _at(stage, played)
+    due = played.server.missing()
+    for defect, (make, says) in defects_at(stage).items():
+        _refuses(played.server, make(scene), says, defect)
+    assert played.server.missing() == due
+    played.server.receive(scene.true(ME))
+    assert played.server.missing() == tuple(name for name in due if name != ME)
+
+
+def test_a_round_in_which_everything_is_sent_wrongly_first_ends_with_the_true_sums() -> None:
+    played = SmallRound(STAGED)
+    for scene in scenes(played):
+        for defect, (make, says) in defects_at(scene.stage).items() if scene.stage in DEFECTS else ():
+            _refuses(played.server, make(scene), says, defect)
+    assert has_true_sums(scene)
+    assert played.server.state is ServerState.DONE
+
+
+@pytest.mark.parametrize("stage", DEFECTS)
+def test_a_message_that_comes_twice_is_refused_in_each_step(stage: str) -> None:
+    played = SmallRound(STAGED)
+    scene = _at(stage, played)
+    state = played.server.state
+    for name, envelope in scene.said[stage].items():
+        played.server.receive(envelope)
+        twice = f"'{name}' sent this step's message twice"
+        says = twice if played.server.state is state else f"'{name}' sent '.*', which is not due in state"
+        _refuses(played.server, envelope, says)
+        _refuses(played.server, scene.changed(name, **_OTHERWISE[stage.split()[0]]), says)
+
+
+_OTHERWISE: dict[str, dict[str, Any]] = {
+    "advertise": {"channel": _FRESH},
+    "share": {"commitments": (GroupCommitments(votes=_FRESH, values=_FRESH),)},
+    "masked": {"lanes": ()},
+    "confirm": {"survivors": _FRESH},
+    "unmask": {"groups": ()},
+    "proof": {"products": ()},
+}
+
+
+def test_another_s_key_is_refused_once_its_owner_advertised_it() -> None:
+    played = SmallRound(STAGED)
+    scene = _at("advertise", played)
+    played.server.receive(scene.true("i0"))
+    key = scene.message("i0").groups[0].votes
+    _refuses(played.server, scene.changed(ME, channel=key), IN_USE)
+    _refuses(played.server, in_group("groups", 1, values=key)(scene), IN_USE)
+    played.server.receive(scene.true(ME))
+
+
+def test_where_no_weight_changes_there_are_no_keys_for_values() -> None:
+    context = round_context(3, [(70, (0, 1, 2))], dropouts=1, method="wanda")
+    played = SmallRound(context)
+    good = played.clients[1].advertise()
+    for votes, values in (("ab" * 32, "cd" * 32), (None, "cd" * 32), (None, None)):
+        bad = resealed(context, good, groups=(GroupKeys(votes=votes, values=values),))
+        _refuses(played.server, bad, "'i1' advertised not one key a group and sum")
+    played.server.receive(good)
 
 
 def _votes(index: int, lane: Lane) -> NDArray[np.bool_]:
@@ -27,166 +106,131 @@ def _votes(index: int, lane: Lane) -> NDArray[np.bool_]:
     return votes
 
 
-def _resealed(envelope: Envelope, signer: Identity | None = None, **changes: Any) -> Envelope:
-    message = open_envelope(envelope, _CONTEXT.charter.keys).model_copy(update=changes)
-    return seal(message, signer or identity(message.sender))
+def test_who_missed_a_step_is_not_heard_in_the_next_ones() -> None:
+    played = SmallRound(STAGED)
+    advertised = played.advertise()
+    shares = played.gather(played.deliver(advertised, [0]))
+    missed = "'i0' takes no part in this step: it missed one before, or was never in"
+    late = played.clients[0].receive(advertised[0].envelope)
+    assert late is not None
+    _refuses(played.server, late, "'i0' sent 'share', which is not due in state 'gathering votes'")
+    played.deliver(shares)
+    masked = resealed(STAGED, played.masked(1, _votes), identity("i0"), sender="i0")
+    _refuses(played.server, masked, missed)
 
 
-def _lanes(change: Callable[[list[LaneBlob]], list[LaneBlob]]) -> Callable[[Envelope], Envelope]:
-    def changed(true: Envelope) -> Envelope:
-        message: Any = open_envelope(true, _CONTEXT.charter.keys)
-        return _resealed(true, lanes=tuple(change(list(message.lanes))))
-
-    return changed
-
-
-def _refuses(server: Server, envelope: Envelope, says: str) -> None:
-    before = snapshot(server)
-    with pytest.raises(RemoteProtocolError, match=says):
-        server.receive(envelope)
-    assert snapshot(server) == before
+def _vanished() -> tuple[SmallRound, dict[int, Envelope | None]]:
+    """i0 shared and vanished before its votes came; what the others hand out, not delivered yet."""
+    played = SmallRound(STAGED)
+    played.exchange()
+    survivors = played.mask(_votes, [0])
+    return played, played.deliver(played.gather(played.deliver(survivors)))
 
 
-_ANY: dict[str, tuple[Callable[[Envelope], Envelope], str]] = {
-    "signed by another key": (lambda true: _resealed(true, _MALLORY), "signature of 'i0' does not hold"),
-    "from a stranger": (lambda true: _resealed(true, identity("eve"), sender="eve"), "'eve' is not in the charter"),
-    "from the server": (
-        lambda true: _resealed(true, identity("server"), sender="server"),
-        "'server' is not a client",
-    ),
-    "in another's name": (
-        lambda true: _resealed(true, identity("i1")),
-        "'i1' signed a message in the name of 'i0'",
-    ),
-    "of another charter": (lambda true: _resealed(true, charter=_OTHER_CHARTER), "'i0' speaks of charter"),
-    "of another round": (lambda true: _resealed(true, round=1), "'i0' speaks of round 1, not 0"),
-    "a model statement": (
-        lambda true: seal(ModelStatement(charter=_CHARTER, round=0, sender="i0", model="a" * 64), identity("i0")),
-        "'i0' sent 'model', which is no step of a sum",
-    ),
-}
-_ADVERTISE = _ANY | {
-    "no values key": (lambda true: _resealed(true, values=None), "'i0' did not advertise one key a sum"),
-}
-_DUE = "not the 2 due, in the charter's order"
-_MASKED = _ANY | {
-    "called values": (lambda true: _resealed(true, sum="values"), "not due in state 'gathering votes'"),
-    "no lanes": (_lanes(lambda lanes: []), f"'i0' named 0 lanes that are {_DUE}"),
-    "a lane missing": (_lanes(lambda lanes: lanes[:1]), f"'i0' named 1 lanes that are {_DUE}"),
-    "a lane twice": (_lanes(lambda lanes: [*lanes, lanes[0]]), f"'i0' named 3 lanes that are {_DUE}"),
-    "permuted": (_lanes(lambda lanes: lanes[::-1]), _DUE),
-    "a lane of another cohort": (
-        _lanes(lambda lanes: [lanes[0], lanes[1].model_copy(update={"lane": "lane2"})]),
-        _DUE,
-    ),
-    "a lane cut short": (
-        _lanes(lambda lanes: [lanes[0].model_copy(update={"words": lanes[0].words - 1}), lanes[1]]),
-        "'i0' announced 2 words for lane lane0; 3 are due",
-    ),
-    "an empty lane": (
-        _lanes(lambda lanes: [lanes[0], lanes[1].model_copy(update={"words": 0})]),
-        "'i0' announced 0 words for lane lane1; 1 are due",
-    ),
-}
-
-
-@pytest.mark.parametrize("defect", _ADVERTISE)
-def test_a_bad_advertisement_is_refused_and_a_good_one_taken_afterwards(defect: str) -> None:
-    played = SmallRound(_CONTEXT)
-    good = played.clients[0].advertise()
-    make, says = _ADVERTISE[defect]
-    _refuses(played.server, make(good), says)
-    assert played.server.receive(good) is None
-    assert played.server.missing() == ["i1", "i2"]
-
-
-@pytest.mark.parametrize("defect", _MASKED)
-def test_a_bad_contribution_is_refused_and_the_sum_is_right_all_the_same(defect: str) -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    good = [played.masked(index, _votes) for index in range(3)]
-    make, says = _MASKED[defect]
-    _refuses(played.server, make(good[0]), says)
-    for envelope in good[1:]:
-        played.server.receive(envelope)
-    _refuses(played.server, make(good[0]), says)
-    assert played.server.missing() == ["i0"]
-    played.server.receive(good[0])
-    words = played.published(played.add())["lane1"]
-    lane = _CONTEXT.lanes[1]
-    expected = sum(_votes(index, lane).astype(int) for index in lane.cohort)
-    assert np.array_equal(lane.votes.unpack(words, lane.length), expected)
-
-
-def test_a_message_that_comes_twice_is_refused_in_each_step() -> None:
-    played = SmallRound(_CONTEXT)
-    advertised = [client.advertise() for client in played.clients]
-    for envelope in advertised[:2]:
-        played.server.receive(envelope)
-        _refuses(played.server, envelope, "sent this step's message twice")
-    again = _resealed(advertised[0], votes="ab" * 32)
-    _refuses(played.server, again, "'i0' sent this step's message twice")
-    broadcast = played.server.receive(advertised[2])
-    assert broadcast is not None
-    _refuses(played.server, advertised[2], "not due in state 'gathering votes'")
-    played.deliver(broadcast)
-    masked = [played.masked(index, _votes) for index in range(3)]
-    for envelope in masked[:2]:
-        played.server.receive(envelope)
-        _refuses(played.server, envelope, "sent this step's message twice")
-    played.server.receive(masked[2])
-    _refuses(played.server, masked[2], "not due in state 'adding votes'")
-
-
-@pytest.mark.parametrize(("method", "values"), [("sparsegpt", None), ("wanda", "ab" * 32)])
-def test_an_advertisement_has_one_key_a_sum_and_no_more(method: Method, values: str | None) -> None:
-    context = round_context(2, [(4, (0, 1))], method=method)
-    played = SmallRound(context)
-    message = open_envelope(played.clients[0].advertise(), context.charter.keys).model_copy(update={"values": values})
-    _refuses(played.server, seal(message, identity("i0")), "'i0' did not advertise one key a sum")
-
-
-def test_lengths_of_values_are_checked_against_what_the_counts_allow() -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    played.sum(_votes)
-    played.know_eligible([20, 0, 8])
-    good = played.masked(0, lambda _, lane: np.zeros((20, 0, 8)[lane.index], np.uint32))
-    votes_length = _lanes(lambda lanes: [lanes[0].model_copy(update={"words": 3}), lanes[1]])
-    _refuses(played.server, votes_length(good), "'i0' announced 3 words for lane lane0; 5 are due")
-    played.server.receive(good)
-    assert played.server.missing() == ["i1", "i2"]
+def test_of_who_vanished_the_key_is_due_and_never_the_seed() -> None:
+    played, handed = _vanished()
+    good = handed[1]
+    assert good is not None
+    message: Any = STAGED.open(good)
+    first, second = message.groups
+    assert (set(first.seeds), set(first.keys)) == ({"i1", "i2"}, {"i0"})
+    assert (set(second.seeds), set(second.keys)) == ({"i1", "i2", "i3"}, set())
+    both = first.model_copy(update={"seeds": first.seeds | {"i0": _SEED}})
+    seed = both.model_copy(update={"keys": {}})
+    neither = first.model_copy(update={"keys": {}})
+    for changed in (both, seed, neither):
+        _refuses(played.server, resealed(STAGED, good, groups=(changed, second)), OTHER_SHARES)
+    played.gather(handed)
+    assert played.server.state is ServerState.ADDING_VOTES
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("stage", "what"),
     [
-        lambda lanes: lanes[:-1],
-        lambda lanes: lanes[::-1],
-        lambda lanes: [*lanes, lanes[0]],
-        lambda lanes: [lanes[0].model_copy(update={"words": 4}), *lanes[1:]],
+        ("advertise", "advertised keys"),
+        ("share", "shared their secrets"),
+        ("masked votes", "sent their votes"),
+        ("confirm votes", "confirmed the survivors"),
+        ("masked values", "sent their values"),
+        ("advertise again", "advertised keys"),
+        ("share again", "shared their secrets"),
+        ("masked values again", "sent their values"),
+        ("confirm values", "confirmed the survivors"),
     ],
-    ids=["missing", "permuted", "doubled", "another length"],
 )
-def test_the_server_can_t_publish_anything_but_the_lanes_due(
-    change: Callable[[list[LaneBlob]], list[LaneBlob]],
-) -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    for index in range(3):
-        played.server.receive(played.masked(index, _votes))
-    good = [LaneBlob(lane=lane.name, words=lane.votes.words(lane.length), blob="0" * 64) for lane in _CONTEXT.lanes]
-    before = snapshot(played.server)
-    with pytest.raises(LocalProtocolError, match=r"We (named|announced)"):
-        played.server.publish(change(good))
-    assert snapshot(played.server) == before
-    played.server.publish(good)
-    with pytest.raises(LocalProtocolError, match="2 lengths came for 3 lanes"):
-        played.server.know_eligible([1, 2])
-    assert played.server.state is ServerState.COUNTED
+def test_a_step_is_not_closed_without_a_quorum_in_every_cohort(stage: str, what: str) -> None:
+    played = SmallRound(STAGED)
+    scene = _at(stage, played)
+    state = played.server.state
+    absent = {0: "0 of the 3 .* lane0's cohort {}; 2 are needed. Missing: i0, i1, i2"}
+    absent[1] = "1 of the 3 .* lane0's cohort {}; 2 are needed. Missing: i1, i2"
+    absent[2] = "1 of the 3 .* lane2's cohort {}; 2 are needed. Missing: i2, i3"
+    for came in range(3):
+        before = snapshot(played.server)
+        with pytest.raises(RemoteProtocolError, match=absent[came].format(what)):
+            played.server.close()
+        assert snapshot(played.server) == before
+        played.server.receive(scene.true(f"i{came}"))
+    if played.server.state is state:
+        played.server.close()
+    assert played.server.state is not state
+
+
+def test_nothing_is_unmasked_with_too_few_shares() -> None:
+    played = SmallRound(STAGED)
+    scene = _at("unmask votes", played)
+    for came, says in enumerate(("0 shares of 'i0'", "1 shares of 'i0'")):
+        before = snapshot(played.server)
+        with pytest.raises(RemoteProtocolError, match=f"{says}'s secret came for lane lane0; 2 are needed"):
+            played.server.close()
+        assert snapshot(played.server) == before
+        played.server.receive(scene.true(f"i{came}"))
+    with pytest.raises(RemoteProtocolError, match="1 shares of 'i1''s secret came for lane lane2; 2 are needed"):
+        played.server.close()
+    played.server.receive(scene.true("i2"))
+    played.server.close()
+    assert played.server.state is ServerState.ADDING_VOTES
+
+
+def _false_seeds(scene: Scene, name: str) -> Envelope:
+    """What `name` hands out, with numbers that are no shares of anybody's seed."""
+    return scene.changed(
+        name,
+        groups=tuple(
+            revealed.model_copy(update={"seeds": dict.fromkeys(revealed.seeds, _SEED)})
+            for revealed in scene.message(name).groups
+        ),
+    )
+
+
+def test_one_that_hands_out_false_shares_is_suspected_and_the_sum_is_right_all_the_same() -> None:
+    played = SmallRound(STAGED)
+    scene = _at("unmask votes", played)
+    for name in ("i0", "i2", "i3"):
+        played.server.receive(scene.true(name))
+    played.server.receive(_false_seeds(scene, ME))
+    assert played.server.state is ServerState.ADDING_VOTES
+    assert played.server.suspects == (ME,)
+    published = STAGED.open(played.add()[0].envelope)
+    assert isinstance(published, Sums)
+    for lane, blob in zip(STAGED.lanes, published.lanes, strict=True):
+        plain = np.sum([_votes(index, lane) for index in lane.cohort], axis=0)
+        assert np.array_equal(lane.votes.unpack(played.words[blob.blob], lane.length), plain)
+
+
+def test_the_last_shares_are_refused_where_too_many_are_false_and_the_server_is_as_it_was() -> None:
+    played = SmallRound(STAGED)
+    scene = _at("unmask votes", played)
+    for name in ("i0", "i2"):
+        played.server.receive(_false_seeds(scene, name))
+    played.server.receive(scene.true("i3"))
+    says = "The shares of 'i0''s secret for lane lane0 do not give what it committed to"
+    _refuses(played.server, scene.true(ME), says)
+    assert played.server.missing() == (ME,)
+    assert played.server.suspects == ()
 
 
 def test_a_round_is_led_only_with_the_key_that_the_charter_names() -> None:
     for wrong in (Identity("server", identity("i1").key), identity("stranger"), identity("i0")):
         with pytest.raises(LocalProtocolError, match="is not the charter's server with this signing key"):
-            Server(_CONTEXT, wrong)
+            Server(STAGED, wrong)

@@ -1,4 +1,4 @@
-"""Whatever a participant signs, a machine takes it as a message that is due, or refuses it and stays as it was."""
+"""Whatever junk a participant signs, whenever it comes, nothing changes, and the round ends with the true sums."""
 
 from __future__ import annotations
 
@@ -7,104 +7,83 @@ import json
 from random import Random
 from typing import Any
 
-import numpy as np
-import pytest
-
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Envelope, Identity, canonical
-from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
+from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Signature
 from fedspallm_secure.secagg import Client, Server
-from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
+from tests.messages.example_messages import EXAMPLES
+from tests.secagg.small_round import SmallRound, identity, snapshot
+from tests.secagg.staged_round import STAGED, has_true_sums, scenes
 
-_CONTEXT = round_context(2, [(9, (0, 1)), (4, (0, 1))])
-_ODD: list[Any] = [None, True, 0, 1, -1, 2**53, 0.5, "", "votes", "values", "masked", "i0", "i1", "server", [], {}]
-_ODD += ["00" * 32, "ff" * 32, "ab" * 32, "é"]
-
-
-def _paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where every value in a JSON document is."""
-    below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [path, *(deeper for key, value in below for deeper in _paths(value, (*path, key)))]
+_SIGNERS = [identity(name) for name in ("server", "i0", "i1", "i2", "i3")]
+_LEAVES: list[Any] = [None, True, 0, 1, -1, 2**53, 10**400, 0.5, "", "votes", "i0", "server", "00" * 32, "é", "\u2028"]
+_NAMES = sorted({name for example in EXAMPLES.values() for name in json.loads(canonical(example))} | {"i0", "", "é"})
+_RAW = [b"", b"\x00", b"\xff\xfe", b"{", b"[" * 100_000, b'{"kind":"sums"', b"NaN", b'"\\ud800"', "{\u00a0}".encode()]
 
 
-def _edited(document: Any, random: Random) -> Any:
-    """`document` with one value replaced by an odd one, or by another value of the same document, or taken out."""
-    edited = json.loads(json.dumps(document))
-    paths = _paths(edited)
-    *parents, last = random.choice(paths[1:])
-    place = edited
-    for key in parents:
-        place = place[key]
-    match random.randrange(3):
-        case 0:
-            place[last] = random.choice(_ODD)
-        case 1:
-            other = json.loads(json.dumps(document))
-            for key in random.choice(paths[1:]):
-                other = other[key]
-            place[last] = other
+def _document(random: Random, depth: int = 3) -> Any:
+    """Any JSON, of the words that messages are made of."""
+    match random.randrange(4) if depth else 0:
+        case 0 | 1:
+            return random.choice(_LEAVES)
         case 2:
-            del place[last]
-    return edited
+            return [_document(random, depth - 1) for _ in range(random.randrange(4))]
+        case _:
+            return {random.choice(_NAMES): _document(random, depth - 1) for _ in range(random.randrange(6))}
 
 
-def _signed(body: Any, signer: Identity) -> Envelope:
-    payload = json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+def _junk(random: Random, signer: Identity) -> bytes:
+    """No message: bytes, any JSON, or the head of a message of some kind with anything behind it."""
+    match random.randrange(4):
+        case 0:
+            return random.choice(_RAW)
+        case 1:
+            return _json(_document(random))
+        case _:
+            kind = random.choice(list(EXAMPLES))
+            head = {"kind": kind, "charter": STAGED.digest, "round": 0, "sender": signer.name, "sum": "votes"}
+            rest = {name: _document(random) for name in json.loads(canonical(EXAMPLES[kind])) if name not in head}
+            return _json(head | {"attempt": 0} | rest)
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def _signed(payload: bytes, signer: Identity) -> Envelope:
     signature = signer.key.sign(
         b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
     )
-    fields = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode(),
-        "signatures": [{"keyid": signer.name, "sig": base64.b64encode(signature).decode()}],
-    }
-    return Envelope.model_validate_json(json.dumps(fields))
+    return Envelope(
+        payloadType=PAYLOAD_TYPE,
+        payload=base64.b64encode(payload).decode(),
+        signatures=(Signature(keyid=signer.name, sig=base64.b64encode(signature).decode()),),
+    )
 
 
-def _body(envelope: Envelope) -> Any:
-    return json.loads(base64.b64decode(envelope.payload))
-
-
-def _bombard(machine: Client | Server, true: Envelope, signers: list[Identity], seed: str) -> None:
-    """Until something is accepted, at most 400 times: the true message with edits, signed by anybody."""
-    random = Random(seed)
-    for _ in range(400):
-        envelope = _signed(_edited(_body(true), random), random.choice(signers))
-        before = snapshot(machine)
+def _takes_no_junk(machine: Client | Server, random: Random) -> None:
+    before = snapshot(machine)
+    for _ in range(40):
+        signer = random.choice(_SIGNERS)
+        payload = _junk(random, signer)
         try:
-            machine.receive(envelope)
+            machine.receive(_signed(payload, signer))
         except RemoteProtocolError:
-            assert snapshot(machine) == before
-        else:
-            assert snapshot(machine) != before
-            return
-    machine.receive(true)
+            continue
+        raise AssertionError(f"{payload!r} was taken")
+    assert snapshot(machine) == before
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_client_takes_a_due_message_or_stays_as_it_was(seed: int) -> None:
-    played = SmallRound(_CONTEXT)
-    signers = [identity("server"), identity("i0"), identity("i1")]
-    broadcast = played.gather_keys()
-    _bombard(played.clients[0], broadcast, signers, f"advertised {seed}")
-    played.clients[1].receive(broadcast)
-    for index in range(2):
-        played.server.receive(played.masked(index, lambda _, lane: np.zeros(lane.length, np.bool_)))
-    _bombard(played.clients[0], played.add(), signers, f"counts {seed}")
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_server_takes_a_due_message_or_stays_as_it_was(seed: int) -> None:
-    played = SmallRound(_CONTEXT)
-    signers = [identity("i0"), identity("i1"), identity("server")]
-    advertised = [client.advertise() for client in played.clients]
-    _bombard(played.server, advertised[0], signers, f"advertise {seed}")
-    votes = SmallRound(_CONTEXT)
-    votes.deliver(votes.gather_keys())
-    masked = votes.masked(0, lambda _, lane: np.zeros(lane.length, np.bool_))
-    _bombard(votes.server, masked, signers, f"masked {seed}")
+def test_junk_before_every_message_changes_nothing_and_the_sums_are_true() -> None:
+    played = SmallRound(STAGED)
+    for scene in scenes(played):
+        random = Random(scene.stage)
+        machines: list[Client | Server] = [played.server, *played.clients[:2]]
+        for machine in machines:
+            _takes_no_junk(machine, random)
+    assert has_true_sums(scene)
 
 
 def test_the_signing_of_this_file_is_the_project_s() -> None:
-    broadcast = SmallRound(_CONTEXT).gather_keys()
-    assert canonical(_signed(_body(broadcast), identity("server"))) == canonical(broadcast)
+    for delivery in SmallRound(STAGED).advertise():
+        assert _signed(base64.b64decode(delivery.envelope.payload), identity("server")) == delivery.envelope

@@ -3,180 +3,198 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from typing import Any
 
-import numpy as np
 import pytest
 
-from fedspallm_secure.charter import Method
 from fedspallm_secure.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import Envelope, LaneBlob, Masked, SumName, Sums, digest, seal
-from fedspallm_secure.secagg import Client, ClientState, RoundContext, Server, ServerState
-from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS, ClientStep, ServerStep
-from tests.secagg.small_round import SmallRound, identity, round_context, snapshot
+from fedspallm_secure.secagg import Client, ClientState, Server, ServerState
+from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS, ClientStep, ServerStep, State, Step
+from tests.secagg.recorded_rounds import ROUNDS, Call, Machine, Way, recording
+from tests.secagg.small_round import identity, resealed, snapshot
 
-_METHODS: list[Method] = ["sparsegpt", "wanda"]
+_C, _S = ClientStep, ServerStep
 
-
-class _Script:
-    """A round of two clients, and what is said in it when nobody errs."""
-
-    def __init__(self, method: Method) -> None:
-        self.context: RoundContext = round_context(2, [(9, (0, 1)), (4, (0, 1))], method=method)
-        self.advertise = [client.advertise() for client in SmallRound(self.context).clients]
-        self.advertised = SmallRound(self.context).gather_keys()
-        self.eligible = [lane.length for lane in self.context.lanes]
-
-    def blobs(self, name: SumName) -> tuple[LaneBlob, ...]:
-        """Lanes of the right names and lengths."""
-        return tuple(
-            LaneBlob(lane=lane.name, words=lane.packing(name).words(lane.length), blob="0" * 64)
-            for lane in self.context.lanes
-        )
-
-    def masked(self, index: int, name: SumName) -> Envelope:
-        """What a client sends."""
-        sender, charter = f"i{index}", digest(self.context.charter)
-        body = Masked(charter=charter, round=0, sender=sender, sum=name, lanes=self.blobs(name))
-        return seal(body, identity(sender))
-
-    def sums(self, name: SumName) -> Envelope:
-        """What the server publishes."""
-        charter = digest(self.context.charter)
-        return seal(
-            Sums(charter=charter, round=0, sender="server", sum=name, lanes=self.blobs(name)), identity("server")
-        )
-
-
-_script = cache(_Script)
-
-
-def _mask_all(client: Client) -> None:
-    for lane in client.lanes:
-        client.mask(lane, np.zeros(lane.length, np.bool_))
-
-
-def _current(state: ClientState | ServerState) -> SumName:
-    return "values" if state in (ClientState.VALUING, ServerState.ADDING_VALUES) else "votes"
-
-
-# What a caller can do to a client, with arguments that are right where it is due, and the steps it may be.
-_ClientCall = Callable[[Client, _Script], object]
-CLIENT_CALLS: Mapping[str, tuple[_ClientCall, set[ClientStep]]] = {
-    "advertise": (lambda client, script: client.advertise(), {ClientStep.SEND_ADVERTISE}),
-    "receive advertised": (lambda client, script: client.receive(script.advertised), {ClientStep.GET_ADVERTISED}),
-    "mask": (lambda client, script: _mask_all(client), {ClientStep.SEND_VOTES, ClientStep.SEND_VALUES}),
-    "send": (
-        lambda client, script: client.send(script.blobs(_current(client.state))),
-        {ClientStep.SEND_VOTES, ClientStep.SEND_VALUES},
-    ),
-    "receive counts": (
-        lambda client, script: client.receive(script.sums("votes")),
-        {ClientStep.GET_COUNTS, ClientStep.GET_LAST_COUNTS},
-    ),
-    "know eligible": (lambda client, script: client.know_eligible(script.eligible), {ClientStep.KNOW_ELIGIBLE}),
-    "receive sums": (lambda client, script: client.receive(script.sums("values")), {ClientStep.GET_SUMS}),
+# What can be done to a machine, and the steps that it may be.
+CLIENT_CALLS: Mapping[str, set[ClientStep]] = {
+    "advertise": {_C.SEND_ADVERTISE},
+    "receive advertised": {_C.GET_ADVERTISED},
+    "receive shares": {_C.GET_SHARES},
+    "mask": {_C.SEND_VOTES, _C.SEND_VALUES},
+    "send": {_C.SEND_VOTES, _C.SEND_VALUES},
+    "receive survivors": {_C.GET_SURVIVORS},
+    "receive confirmed": {_C.GET_CONFIRMED},
+    "receive votes": {_C.GET_COUNTS},
+    "receive values": {_C.GET_SUMS},
+    "check": {_C.SEND_PROOF},
+    "prove": {_C.SEND_PROOF},
+    "receive proofs": {_C.GET_VERDICT, _C.GET_LAST_VERDICT},
+    "receive attested": {_C.GET_VERDICT, _C.GET_LAST_VERDICT},
+    "receive unproven": {_C.GET_UNPROVEN},
+    "know_eligible": {_C.KNOW_ELIGIBLE},
+    "receive again": {_C.GET_AGAIN},
 }
-CLIENT_WAY = [
-    *("advertise", "receive advertised", "mask", "send", "receive counts"),
-    *("know eligible", "mask", "send", "receive sums"),
-]
-
-_GET_ADVERTISE = {ServerStep.GET_ADVERTISE, ServerStep.ALL_ADVERTISE}
-_GET_VOTES = {ServerStep.GET_VOTES, ServerStep.ALL_VOTES}
-_GET_VALUES = {ServerStep.GET_VALUES, ServerStep.ALL_VALUES}
-_SEND = {ServerStep.SEND_COUNTS, ServerStep.SEND_LAST_COUNTS, ServerStep.SEND_SUMS}
-_ServerCall = Callable[[Server, _Script], object]
-SERVER_CALLS: Mapping[str, tuple[_ServerCall, set[ServerStep]]] = {
-    "receive 0's advertise": (lambda server, script: server.receive(script.advertise[0]), _GET_ADVERTISE),
-    "receive 1's advertise": (lambda server, script: server.receive(script.advertise[1]), _GET_ADVERTISE),
-    "receive 0's votes": (lambda server, script: server.receive(script.masked(0, "votes")), _GET_VOTES),
-    "receive 1's votes": (lambda server, script: server.receive(script.masked(1, "votes")), _GET_VOTES),
-    "receive 0's values": (lambda server, script: server.receive(script.masked(0, "values")), _GET_VALUES),
-    "receive 1's values": (lambda server, script: server.receive(script.masked(1, "values")), _GET_VALUES),
-    "name contributions": (
-        lambda server, script: server.contributions(script.context.lanes[0]),
-        _SEND,
-    ),
-    "publish": (
-        lambda server, script: server.publish(script.blobs(_current(server.state))),
-        _SEND,
-    ),
-    "know eligible": (lambda server, script: server.know_eligible(script.eligible), {ServerStep.KNOW_ELIGIBLE}),
+_SEND_VERDICT = {_S.SEND_VERDICT, _S.SEND_LAST_VERDICT}
+SERVER_CALLS: Mapping[str, set[ServerStep]] = {
+    "receive advertise": {_S.GET_ADVERTISE, _S.SEND_ADVERTISED},
+    "receive share": {_S.GET_SHARE, _S.SEND_SHARES},
+    "receive masked": {_S.GET_MASKED, _S.SEND_SURVIVORS},
+    "receive confirm": {_S.GET_CONFIRM, _S.SEND_CONFIRMED},
+    "receive unmask": {_S.GET_UNMASK, _S.UNMASK},
+    "receive proof": {_S.GET_PROOF, *_SEND_VERDICT},
+    "receive attest": _SEND_VERDICT,
+    "close": {
+        *(_S.SEND_ADVERTISED, _S.SEND_SHARES, _S.SEND_SURVIVORS, _S.SEND_AGAIN, _S.SEND_CONFIRMED, _S.UNMASK),
+        *(_S.ASK_WITNESS, _S.SEND_UNPROVEN),
+    },
+    "contributions": {_S.SEND_SUMS},
+    "unmask": {_S.SEND_SUMS},
+    "publish": {_S.SEND_SUMS},
+    "know_eligible": {_S.KNOW_ELIGIBLE},
 }
-SERVER_WAY = [
-    *("receive 0's advertise", "receive 1's advertise", "receive 0's votes", "receive 1's votes", "publish"),
-    *("know eligible", "receive 0's values", "receive 1's values", "publish"),
-]
+_WITNESS = {after for (_, step), after in SERVER_STEPS.items() if step is _S.ASK_WITNESS}
+_STAYS = {"mask", "check", "contributions", "unmask"}  # lane by lane; the step is another call's
+
+_Legal = Mapping[tuple[State, Step], State]
+_Walk = list[tuple[State, str, State]]
 
 
-def _client_in(state: ClientState, method: Method) -> Client | None:
-    """A client that the legal way has led to `state`, or None: the method has no such state."""
-    client = SmallRound(_script(method).context).clients[0]
-    for call in CLIENT_WAY:
-        if client.state in (state, ClientState.DONE):
-            break
-        CLIENT_CALLS[call][0](client, _script(method))
-    return client if client.state is state else None
+def _of(name: str, side: str) -> tuple[Way[Any], Mapping[str, Any]]:
+    """One side's way through a round, and what can be done to it."""
+    return getattr(recording(name), side), CLIENT_CALLS if side == "client" else SERVER_CALLS
 
 
-def _server_in(state: ServerState, method: Method) -> Server | None:
-    """The same for the server."""
-    server = SmallRound(_script(method).context).server
-    for call in SERVER_WAY:
-        if server.state in (state, ServerState.DONE):
-            break
-        SERVER_CALLS[call][0](server, _script(method))
-    return server if server.state is state else None
+def _walk(way: Way[Machine]) -> _Walk[Any]:
+    """The state before each call of a way, the call, and the state after it."""
+    machine, walked = way.fresh(), []
+    for call in way.calls:
+        before = machine.state
+        call.on(machine)
+        walked.append((before, call.name, machine.state))
+    return walked
 
 
-CLIENT_CASES = [(method, state) for method in _METHODS for state in ClientState if _client_in(state, method)]
-SERVER_CASES = [(method, state) for method in _METHODS for state in ServerState if _server_in(state, method)]
+def _taken(walk: _Walk[State], calls: Mapping[str, set[Step]], legal: _Legal[State, Step]) -> set[tuple[State, Step]]:
+    """The table's steps that a way took. Nothing else may have changed a state."""
+    taken = set()
+    for before, call, after in walk:
+        due = {step for step in calls[call] if (before, step) in legal}
+        gets = {step for step in due if legal[before, step] is before}
+        follows = {step for step in due if legal[before, step] is after} - gets
+        if call in _STAYS:
+            assert due
+            assert before is after
+        elif before is after:
+            assert gets
+            taken |= {(before, step) for step in gets}
+        else:
+            assert len(follows) == 1, f"{call} led from {before} to {after}"
+            taken |= {(before, step) for step in gets | follows}
+    return taken
 
 
-def test_the_legal_way_goes_through_every_state_and_the_calls_cover_every_step() -> None:
-    assert [state for method, state in CLIENT_CASES if method == "sparsegpt"] == list(ClientState)
-    assert [state for method, state in SERVER_CASES if method == "sparsegpt"] == list(ServerState)
-    short = [state.value for method, state in CLIENT_CASES if method == "wanda"]
-    assert short == ["start", "advertised", "voting", "voted", "done"]
-    short = [state.value for method, state in SERVER_CASES if method == "wanda"]
-    assert short == ["gathering keys", "gathering votes", "adding votes", "done"]
-    assert set().union(*(steps for _, steps in CLIENT_CALLS.values())) == set(ClientStep)
-    assert set().union(*(steps for _, steps in SERVER_CALLS.values())) == set(ServerStep)
+def _is_due(call: str, state: ClientState | ServerState) -> bool:
+    if isinstance(state, ClientState):
+        return any((state, step) in CLIENT_STEPS for step in CLIENT_CALLS[call])
+    asked = call != "receive attest" or state in _WITNESS
+    return asked and any((state, step) in SERVER_STEPS for step in SERVER_CALLS[call])
 
 
-@pytest.mark.parametrize("call", CLIENT_CALLS)
-@pytest.mark.parametrize(("method", "state"), CLIENT_CASES)
-def test_a_client_refuses_what_is_not_due_and_stays_as_it_was(method: Method, state: ClientState, call: str) -> None:
-    client = _client_in(state, method)
-    assert client is not None
-    do, steps = CLIENT_CALLS[call]
-    after = {CLIENT_STEPS[state, step] for step in steps if (state, step) in CLIENT_STEPS}
-    if call == "send" and after:
-        _mask_all(client)
-    _try(client, lambda: do(client, _script(method)), call, {state} if call == "mask" and after else after)
+def test_rounds_without_a_fault_take_every_step_of_both_tables_and_no_other() -> None:
+    clients, servers = set[Any](), set[Any]()
+    for name in ROUNDS:
+        clients |= _taken(_walk(recording(name).client), CLIENT_CALLS, CLIENT_STEPS)
+        servers |= _taken(_walk(recording(name).server), SERVER_CALLS, SERVER_STEPS)
+    assert clients == set(CLIENT_STEPS)
+    assert servers == set(SERVER_STEPS)
 
 
-@pytest.mark.parametrize("call", SERVER_CALLS)
-@pytest.mark.parametrize(("method", "state"), SERVER_CASES)
-def test_the_server_refuses_what_is_not_due_and_stays_as_it_was(method: Method, state: ServerState, call: str) -> None:
-    server = _server_in(state, method)
-    assert server is not None
-    do, steps = SERVER_CALLS[call]
-    after = {SERVER_STEPS[state, step] for step in steps if (state, step) in SERVER_STEPS}
-    _try(server, lambda: do(server, _script(method)), call, {state} if "contributions" in call and after else after)
+def test_every_state_and_every_step_has_its_place_in_the_tables() -> None:
+    assert {ClientState.START, *CLIENT_STEPS.values()} == set(ClientState)
+    assert {ServerState.KEYS, *SERVER_STEPS.values()} == set(ServerState)
+    assert set().union(*CLIENT_CALLS.values()) == {step for _, step in CLIENT_STEPS} == set(ClientStep)
+    assert set().union(*SERVER_CALLS.values()) == {step for _, step in SERVER_STEPS} == set(ServerStep)
 
 
-def _try(
-    machine: Client | Server, do: Callable[[], object], call: str, after: set[ClientState] | set[ServerState]
-) -> None:
-    """The call leads to one of the states in `after`, or, if there is none, is refused by the right error."""
-    if after:
-        do()
-        assert machine.state in after
-        return
-    before = snapshot(machine)
-    fault: type[ProtocolError] = RemoteProtocolError if call.startswith("receive") else LocalProtocolError
-    with pytest.raises(fault, match=f"is not due in state '{machine.state.value}'"):
-        do()
-    assert snapshot(machine) == before
+@pytest.mark.parametrize("name", ROUNDS)
+def test_every_round_ends_and_nothing_is_due_then(name: str) -> None:
+    assert _walk(recording(name).client)[-1][2] is ClientState.DONE
+    assert _walk(recording(name).server)[-1][2] is ServerState.DONE
+    assert not any(_is_due(call, ClientState.DONE) for call in CLIENT_CALLS)
+    assert not any(_is_due(call, ServerState.DONE) for call in SERVER_CALLS)
+
+
+def test_a_method_that_changes_no_weight_is_done_with_the_verdict_on_its_counts() -> None:
+    states = [after.value for before, _, after in _walk(recording("wanda").client) if before is not after]
+    before_votes = ["advertised", "shared", "voting"]
+    assert states == [*before_votes, "voted", "votes confirmed", "votes unmasked", "counted", "counts proved", "done"]
+    states = [after.value for before, _, after in _walk(recording("wanda").server) if before is not after]
+    before_votes = ["gathering shares", "gathering votes", "gathering confirmations of votes"]
+    assert states == [*before_votes, "gathering shares of votes", "adding votes", "gathering proofs of counts", "done"]
+
+
+def _call(side: str, name: str, way: Way[Any]) -> Call:
+    """That call with what it had in this round, or with what it had in another one, said for this one."""
+    recorded = [call for call in way.calls if call.name == name]
+    if recorded:
+        return recorded[-1]
+    ways = (_of(other, side)[0] for other in ROUNDS)
+    other, call = next((other, call) for other in ways for call in other.calls if call.name == name)
+    if call.method != "receive":
+        return call
+    sender = other.context.open(call.arguments[0]).sender
+    if sender not in way.context.keys:
+        sender = "i3"  # where the charter names no witness, somebody attests all the same
+    said = resealed(other.context, call.arguments[0], identity(sender), sender=sender, charter=way.context.digest)
+    return Call(name, "receive", (said,))
+
+
+def _refuses(machine: Client | Server, refused: list[Call]) -> None:
+    """Each call is refused as the fault of who made it, and nothing in the machine changed."""
+    state, before = machine.state.value, snapshot(machine)
+    for call in refused:
+        fault: type[ProtocolError] = RemoteProtocolError if call.method == "receive" else LocalProtocolError
+        closed = f"In state '{state}' nobody is waited for"
+        with pytest.raises(fault, match=closed if call.method == "close" else f"not due in state '{state}'"):
+            call.on(machine)
+        assert snapshot(machine) == before, f"{call.name} changed the machine"
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("name", ROUNDS)
+def test_what_is_not_due_is_refused_in_every_state_and_what_is_due_is_taken_afterwards(name: str, side: str) -> None:
+    way, calls = _of(name, side)
+    machine, seen = way.fresh(), set()
+    for call in way.calls:
+        if machine.state not in seen:
+            _refuses(machine, [_call(side, other, way) for other in calls if not _is_due(other, machine.state)])
+        seen.add(machine.state)
+        call.on(machine)
+    _refuses(machine, [_call(side, other, way) for other in calls])
+
+
+_CHANGES: Mapping[str, Callable[[Any, Any], object]] = {
+    "a byte of a seed": lambda client, _: next(iter(client._exchange._seeds.values())).reverse(),
+    "a key": lambda client, _: client._exchange._keys.popitem(),
+    "a share that it holds": lambda client, _: client._exchange._shares.popitem(),
+    "its exchanges": lambda client, _: client._exchanges.clear(),
+    "a decision": lambda client, _: client._journal.once("another", "decision"),
+    "who took part": lambda client, _: client._participation._participants.clear(),
+    "an inner product": lambda client, _: client._check._sums[0].reverse(),
+    "what was published": lambda client, _: setattr(client, "_published", None),
+    "whose message came": lambda _, server: server._came.update({0: None}),
+    "who survived": lambda _, server: server._participation._survivors.clear(),
+    "an advertisement": lambda _, server: server._exchange.advertised.clear(),
+    "what was sealed": lambda _, server: server._exchange.shared[0].sealed.clear(),
+    "a seed that was opened": lambda _, server: server._unmasking._seeds.popitem(),
+}
+
+
+@pytest.mark.parametrize("what", _CHANGES)
+def test_a_snapshot_shows_a_change_anywhere_in_a_machine(what: str) -> None:
+    way = recording("nobody vanishes")
+    client, server = way.client.before(len(way.client.calls)), way.server.before(len(way.server.calls))
+    before = snapshot(client), snapshot(server)
+    assert (snapshot(client), snapshot(server)) == before
+    _CHANGES[what](client, server)
+    assert (snapshot(client), snapshot(server)) != before
