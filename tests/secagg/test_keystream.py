@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fedspallm_secure.secagg.keystream import apply_keystream
 
 _KEY = bytes(range(32))
-_PIECE = 2**17  # words in 1 MiB
-_LENGTHS = [0, 1, 2, 3, 1001, _PIECE - 1, _PIECE, _PIECE + 1, 2 * _PIECE + 3]
+_PIECE = 2**14  # words that are masked at a time
+_LENGTHS = [0, 1, 2, 3, 1001, _PIECE - 1, _PIECE, _PIECE + 1, 2 * _PIECE + 3, 2**17 + 1]
 
 
 def _reference(length: int) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.errors import CharterError, LocalProtocolError
 from fedspallm_secure.messages import LaneBlob
-from fedspallm_secure.secagg import Client, ClientState, Lane
+from fedspallm_secure.secagg import Client, ClientState, Lane, RoundContext
 from tests.secagg.small_round import SmallRound, round_context, snapshot
 
 _CONTEXT = round_context(3, [(70, (0, 1, 2)), (9, (0, 2)), (30, (1, 2))])
@@ -25,14 +25,25 @@ def _zeros(length: int, dtype: Any = np.bool_) -> NDArray[Any]:
 
 def _voting() -> Client:
     played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
+    played.exchange()
     return played.clients[0]
 
 
+def _checked(context: RoundContext = _CONTEXT) -> SmallRound:
+    """A round whose votes, all no, are counted and believed."""
+    played = SmallRound(context)
+    played.exchange()
+    played.sum(_no)
+    played.deliver(played.prove(_no))
+    return played
+
+
+def _no(_: int, lane: Lane) -> NDArray[Any]:
+    return _zeros(lane.length)
+
+
 def _valuing() -> Client:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    played.sum(lambda _, lane: _zeros(lane.length))
+    played = _checked()
     played.know_eligible([20, 0, 8])
     return played.clients[0]
 
@@ -51,6 +62,24 @@ def test_a_lane_is_masked_once_a_sum() -> None:
     client = _valuing()
     client.mask(_FIRST, _zeros(20, np.uint32))
     _refuses(client, lambda: client.mask(_FIRST, _zeros(20, np.uint32)), "was masked already")
+
+
+def test_in_a_repeated_attempt_each_lane_is_masked_once_more_and_differs_in_every_word() -> None:
+    played = _checked(round_context(4, [(70, range(4)), (9, (0, 1, 2))]))
+    client, lane = played.clients[0], played.context.lanes[0]
+
+    def middle(_: int, lane: Lane) -> NDArray[Any]:
+        return np.full(played.lengths[lane.name], lane.values.top // 2, np.uint32)
+
+    played.know_eligible([20, 3])
+    again = played.mask(middle, missing=[3])
+    sent = [words for words in played.words.values() if words.size == lane.values.words(20)]
+    assert len(sent) == 3
+    played.exchange_again(again, missing=[3])
+    played.know_eligible([20, 3])
+    masked = client.mask(lane, middle(0, lane))
+    assert all((masked != words).all() for words in sent)
+    _refuses(client, lambda: client.mask(lane, middle(0, lane)), "was masked already")
 
 
 def test_a_lane_of_another_cohort_or_of_nobody_is_not_masked() -> None:
@@ -116,10 +145,7 @@ def test_nothing_is_sent_before_every_lane_is_masked() -> None:
 
 
 def test_lengths_of_values_come_one_a_lane() -> None:
-    played = SmallRound(_CONTEXT)
-    played.deliver(played.gather_keys())
-    played.sum(lambda _, lane: _zeros(lane.length))
-    client = played.clients[0]
+    client = _checked().clients[0]
     _refuses(client, lambda: client.know_eligible([5, 0]), "2 lengths came for 3 lanes")
     _refuses(client, lambda: client.know_eligible([71, 0, 8]), "71 eligible positions came for lane lane0")
     _refuses(client, lambda: client.know_eligible([20, -1, 8]), "-1 eligible positions came for lane lane1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedspallm_secure.messages import SumName
-from fedspallm_secure.secagg import ClientState, Lane, ServerState, votes_packing
+from fedspallm_secure.messages import Envelope, SumName
+from fedspallm_secure.secagg import ClientState, Delivery, Lane, ServerState, votes_packing
 from tests.secagg.small_round import Digits, SmallRound, round_context
 
 _LENGTHS = st.sampled_from([0, 1, 2, 7, 64, 333, 4000])
@@ -35,7 +36,10 @@ def _drawn_digits(name: SumName, lengths: dict[str, int], kinds: list[str], seed
     return digits
 
 
-def _check(played: SmallRound, name: SumName, words: dict[str, Any], lengths: dict[str, int], digits: Digits) -> None:
+def _check(played: SmallRound, name: SumName, lengths: dict[str, int], digits: Digits) -> None:
+    """Play one sum and its check, and compare it with the plain one."""
+    words = played.published(played.sum(digits))
+    played.deliver(played.prove(digits))
     for lane in played.context.lanes:
         expected = np.zeros(lengths[lane.name], np.uint64)
         for index in lane.cohort:
@@ -50,7 +54,7 @@ def _lanes(draw: st.DrawFn) -> tuple[int, list[tuple[int, list[int]]]]:
     return clients, draw(st.lists(st.tuples(_LENGTHS, cohorts), min_size=1, max_size=4))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=_lanes(),
     kinds=st.lists(st.sampled_from(["zero", "top", "random"]), min_size=1, max_size=4),
@@ -65,16 +69,14 @@ def test_published_sums_are_the_plain_sums_over_each_cohort(
 ) -> None:
     context = round_context(*shape, digits_per_word=digits_per_word, round_index=round_index)
     played = SmallRound(context, str(seed))
-    played.deliver(played.gather_keys())
+    played.exchange()
 
     lengths = {lane.name: lane.length for lane in context.lanes}
-    votes = _drawn_digits("votes", lengths, kinds, seed)
-    _check(played, "votes", dict(played.published(played.sum(votes))), lengths, votes)
+    _check(played, "votes", lengths, _drawn_digits("votes", lengths, kinds, seed))
 
     eligible = {lane.name: lane.length * (index + 1) // 4 for index, lane in enumerate(context.lanes)}
     played.know_eligible([eligible[lane.name] for lane in context.lanes])
-    values = _drawn_digits("values", eligible, kinds, seed)
-    _check(played, "values", dict(played.published(played.sum(values))), eligible, values)
+    _check(played, "values", eligible, _drawn_digits("values", eligible, kinds, seed))
 
     assert {client.state for client in played.clients} == {ClientState.DONE}
     assert played.server.state is ServerState.DONE
@@ -84,10 +86,9 @@ def test_published_sums_are_the_plain_sums_over_each_cohort(
 def test_where_the_method_changes_no_weight_the_votes_end_the_round(method: Any) -> None:
     context = round_context(3, [(50, (0, 1, 2)), (9, (0, 2))], method=method)
     played = SmallRound(context)
-    played.deliver(played.gather_keys())
+    played.exchange()
     lengths = {lane.name: lane.length for lane in context.lanes}
-    votes = _drawn_digits("votes", lengths, ["random"], 0)
-    _check(played, "votes", dict(played.published(played.sum(votes))), lengths, votes)
+    _check(played, "votes", lengths, _drawn_digits("votes", lengths, ["random"], 0))
     assert {client.state for client in played.clients} == {ClientState.DONE}
     assert played.server.state is ServerState.DONE
 
@@ -97,23 +98,33 @@ def test_a_lane_longer_than_a_piece_of_keystream_adds_up() -> None:
     length = 2**17 * digits_a_word + 5
     context = round_context(2, [(length, (0, 1))], method="wanda")
     played = SmallRound(context)
-    played.deliver(played.gather_keys())
-    votes = _drawn_digits("votes", {"lane0": length}, ["random"], 1)
-    _check(played, "votes", dict(played.published(played.sum(votes))), {"lane0": length}, votes)
+    played.exchange()
+    _check(played, "votes", {"lane0": length}, _drawn_digits("votes", {"lane0": length}, ["random"], 1))
 
 
-def test_the_order_in_which_contributions_come_does_not_matter() -> None:
+def _in_order(played: SmallRound, order: Sequence[int], answers: Mapping[int, Envelope | None]) -> list[Delivery]:
+    """Hand everybody's messages over in this order; the server waits for the rest until the last one came."""
+    deliveries = list[Delivery]()
+    for place, index in enumerate(order):
+        assert played.server.missing() == tuple(f"i{left}" for left in sorted(order[place:]))
+        assert deliveries == []
+        envelope = answers[index]
+        assert envelope is not None
+        deliveries = played.server.receive(envelope)
+    return deliveries
+
+
+def test_the_order_in_which_messages_come_does_not_matter() -> None:
     context = round_context(4, [(21, (0, 1, 2, 3)), (8, (1, 3))])
     votes = _drawn_digits("votes", {"lane0": 21, "lane1": 8}, ["random"], 2)
     published = []
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         played = SmallRound(context)
-        for index in order:
-            broadcast = played.server.receive(played.clients[index].advertise())
-        assert broadcast is not None
-        played.deliver(broadcast)
-        for index in reversed(order):
-            assert played.server.missing() == [f"i{left}" for left in sorted(order[: order.index(index) + 1])]
-            played.server.receive(played.masked(index, votes))
+        clients = enumerate(played.clients)
+        advertised = _in_order(played, order, {index: client.advertise() for index, client in clients})
+        played.deliver(_in_order(played, order[::-1], played.deliver(advertised)))
+        survivors = _in_order(played, order, {index: played.masked(index, votes) for index in range(4)})
+        confirmed = _in_order(played, order[::-1], played.deliver(survivors))
+        _in_order(played, order, played.deliver(confirmed))
         published.append(played.add())
     assert published[0] == published[1]
