@@ -13,7 +13,7 @@ from tests.rounds.synthetic import Run, Setting
 
 def _sent(folder: Path, secret: float | None, votes: range) -> set[str]:
     """Names of all payloads of a round in which i0 holds `secret` wherever it and few enough others kept a position."""
-    run = Run(Setting(minimum_contributors=3), folder)
+    run = Run(Setting(minimum_contributors=3, schedule=("0.8",)), folder)
     plan = run.plan()
     pruned = run.prune(plan, run.base)
     if secret is not None:

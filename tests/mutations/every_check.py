@@ -1,0 +1,25 @@
+"""The security checks of the whole package, each broken in one way."""
+
+from __future__ import annotations
+
+from tests.mutations.agreement import AGREEMENT
+from tests.mutations.keys import KEYS
+from tests.mutations.mutation import Mutation
+from tests.mutations.sums import SUMS
+
+__all__ = ["EVERY_CHECK", "FAST"]
+
+EVERY_CHECK: tuple[Mutation, ...] = (*AGREEMENT, *KEYS, *SUMS)
+"""In the order of the protocol: what is agreed and signed, keys and shares, sums and what follows from them."""
+
+_FAST = (
+    "a message may be of another round",
+    "another attempt's keys are taken",
+    "shares of another round open",
+    "too few confirm",
+    "another set of survivors is confirmed after a crash",
+    "false sums pass",
+)
+
+FAST: tuple[Mutation, ...] = tuple(mutation for mutation in EVERY_CHECK if mutation.broken in _FAST)
+"""A few that the ordinary tests break too."""
