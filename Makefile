@@ -21,6 +21,8 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.uplink --clients 8 --sparsity 0.5 --json
+	$(BIN)/python -m benchmarks.secagg --clients 8 --params 10000000 --sparsity 0.5 --json
+	$(BIN)/python -m benchmarks.secagg_scale --clients 64 --clients 1000 --rate 5 --json
 
 docs: $(INSTALLED)
 	$(BIN)/typer fedspallm_secure.cli.app utils docs --name fedspallm --title "Commands" --output docs/commands.md

@@ -1,0 +1,1 @@
+"""What the protocol is: its specification, its schemas, and test vectors."""

@@ -1,0 +1,282 @@
+"""Check test vectors without the package: with a second implementation, written from SPEC.md alone.
+
+    .venv/bin/python -m protocol.vectors.check [FOLDER]
+
+prints a line a family and ends with 1 if a vector is not what SPEC.md says. Nothing of `fedspallm_secure` is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from protocol.vectors.second import crypto
+from protocol.vectors.second.agreement import Round, assign_layers, check_charter, read_charter
+from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal
+from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum
+from protocol.vectors.second.packing import Packing, values_packing, votes_packing
+from protocol.vectors.second.refusal import CheckError, require
+from protocol.vectors.second.replay import Replay, refuse
+
+__all__ = ["VectorError", "check"]
+
+Json = dict[str, Any]
+FOLDER = Path(__file__).parent
+
+
+class VectorError(Exception):
+    """A vector that is not what SPEC.md says."""
+
+
+def _hex(words: list[int]) -> list[str]:
+    return [f"{word:016x}" for word in words]
+
+
+def keystreams(given: Json) -> Json:
+    """Section 7.3."""
+    key = bytes.fromhex(given["key"])
+    if given["operation"] == "stream":
+        words = crypto.keystream(key, given["words"])
+        data = struct.pack(f"<{len(words)}Q", *words)
+        return {"first": _hex(words[:4]), "last": _hex(words[-4:]), "sha256": hashlib.sha256(data).hexdigest()}
+    sign = {"add": 1, "subtract": -1}[given["operation"]]
+    stream = crypto.keystream(key, len(given["words"]))
+    pairs = zip(given["words"], stream, strict=True)
+    return {"words": _hex([(int(word, 16) + sign * mask) % 2**64 for word, mask in pairs])}
+
+
+def packing(given: Json) -> Json:
+    """Section 6.2."""
+    n = given["clients"]
+    if given["operation"] == "choose":
+        found = votes_packing(n) if given["sum"] == "votes" else values_packing(n, given["digits_per_word"])
+        require("G12", found.exists())
+        return {"top": found.q, "digits_per_word": found.k, "radix": str(found.radix)}
+    chosen = Packing(n, given["top"], given["digits_per_word"])
+    require("G12", chosen.exists())
+    if given["operation"] == "unpack":
+        digits = chosen.unpack([int(word, 16) for word in given["words"]], given["length"])
+        require("C30", digits is not None)
+        return {"digits": digits}
+    words = [chosen.pack(digits) for digits in given["digits"]]
+    return {"words": [_hex(mine) for mine in words], "sum": _hex([sum(column) for column in zip(*words, strict=True)])}
+
+
+def shamir(given: Json) -> Json:
+    """Section 7.5."""
+    t = given["threshold"]
+    if given["operation"] == "deal":
+        drawn = bytes.fromhex(given["entropy"])
+        coefficients = [int.from_bytes(drawn[64 * at : 64 * at + 64], "big") for at in range(t - 1)]
+        shares = crypto.deal(bytes.fromhex(given["secret"]), coefficients, given["holders"])
+        return {"shares": {str(holder): share.hex() for holder, share in shares.items()}}
+    came = {int(holder): bytes.fromhex(share) for holder, share in given["shares"].items()}
+    secret = crypto.reconstruct(came, t, lambda raw: crypto.commitment(raw) == given["commitment"])
+    return {"secret": secret.hex()}
+
+
+def key_schedule(given: Json) -> Json:
+    """Section 7.2."""
+    low, high = given["low"], given["high"]
+    one, other = bytes.fromhex(given["one"]), bytes.fromhex(given["other"])
+    if given["operation"] == "agree":
+        return {"secret": _agree(one, given["public"]).hex()}
+    seed, challenge = bytes.fromhex(given["seed"]), bytes.fromhex(given["challenge"])
+    secret = _agree(other, crypto.public_key(one))
+    lane = crypto.lane_context(given["charter"], given["round"], given["sum"], given["attempt"], given["lane"])
+    channel = crypto.channel_context(given["charter"], given["round"], given["attempt"], low, high)
+    masks = [crypto.product_mask(secret, challenge, m, given["group"], low, high) for m in range(2)]
+    return {
+        "public": [crypto.public_key(one), crypto.public_key(other)],
+        "secret": secret.hex(),
+        "lane_context": lane.hex(),
+        "channel_context": channel.hex(),
+        "pair_key": crypto.pair_key(secret, lane, high, low).hex(),
+        "self_key": crypto.self_key(seed, lane, low).hex(),
+        "channel_key": crypto.channel_key(secret, channel).hex(),
+        "commitment": crypto.commitment(seed),
+        "vector_keys": [crypto.vector_key(challenge, m, given["lane"]).hex() for m in range(2)],
+        "product_masks": [f"{mask:064x}" for mask in masks],
+    }
+
+
+def sealing(given: Json) -> Json:
+    """Section 7.6."""
+    context = crypto.channel_context(*(given[name] for name in ("charter", "round", "attempt", "sender", "receiver")))
+    secret = _agree(bytes.fromhex(given["private"]), given["public"])
+    if given["operation"] == "seal":
+        return {"sealed": crypto.seal_shares(secret, context, bytes.fromhex(given["plaintext"]))}
+    try:
+        return {"plaintext": crypto.unseal(secret, context, given["sealed"]).hex()}
+    except ValueError as error:
+        raise CheckError("C14", str(error)) from error
+
+
+def graphs(given: Json) -> Json:
+    """Sections 5, 6.4 and 6.5."""
+    match given["operation"]:
+        case "order":
+            return {"order": drawn_order(given["what"], given["beacon"], given["round"], given["number"])}
+        case "layers":
+            numbers = (given["layers"], given["minimum_cohort"])
+            cohorts = assign_layers(given["capacities"], *numbers, given["beacon"], given["round"])
+            return {"cohorts": [list(cohort) for cohort in cohorts]}
+    n, c, d = given["members"], given["colluders"], given["dropouts"]
+    if given["operation"] == "degree":
+        found = degree(n, c, d)
+        return {"degree": None if found is None else list(found)}
+    graph = make_graph(n, c, d, drawn_order(f"graph/{given['group']}", given["beacon"], given["round"], n))
+    neighbours = [list(mine) for mine in graph.neighbours]
+    return {
+        "threshold": graph.threshold,
+        "quorum": quorum(n, c),
+        "holds_own_share": 0 in graph.holders[0],
+        "neighbours_of_0": neighbours[0],
+        "neighbours_digest": digest(neighbours),
+    }
+
+
+def checks(given: Json) -> Json:
+    """Section 9.4."""
+    products = []
+    for m, modulus in enumerate(crypto.MODULI):
+        key = crypto.vector_key(bytes.fromhex(given["challenge"]), m, given["lane"])
+        r = [word % 2**61 for word in crypto.keystream(key, len(given["digits"]))]
+        products.append(sum(map(int.__mul__, r, given["digits"])) % modulus)
+    return {"products": _hex(products)}
+
+
+def envelopes(given: Json) -> Json:
+    """Sections 1 and 8."""
+    match given["operation"]:
+        case "canonical":
+            return {"bytes": canonical(given["value"]).hex()}
+        case "seal":
+            return {"envelope": seal(given["body"], bytes.fromhex(given["signing"]))}
+        case _:
+            return {"body": open_envelope(given["envelope"], given["keys"], given["charter"], given["round"])}
+
+
+def charters(given: Json) -> Json:
+    """Sections 4 to 6."""
+    charter = read_charter(given["text"] if "text" in given else json.dumps(given["charter"]))
+    check_charter(charter)
+    the_round = Round(charter, 0)
+    return {
+        "digest": the_round.digest,
+        "lanes": [
+            {
+                "name": lane.name,
+                "length": lane.length,
+                "cohort": list(lane.cohort),
+                **{which: [lane.packing[which].q, lane.packing[which].k] for which in ("votes", "values")},
+            }
+            for lane in the_round.lanes
+        ],
+        "groups": [
+            {"cohort": list(group.cohort), "threshold": group.threshold, "quorum": group.quorum}
+            for group in the_round.groups
+        ],
+    }
+
+
+def rounds(given: Json, output: Json) -> Json:
+    """Sections 9 to 16: every message of `output` must be the one that we would send."""
+    replay = Replay(given, {})
+    replay.take(output["events"])
+    replay.finish()
+    return {
+        "events": output["events"],
+        "blobs": {name: data.hex() for name, data in sorted(replay.blobs.made.items())},
+        "weights": {name: data.hex() for name, data in replay.server.weights.items()},
+        "model": replay.server.model,
+    }
+
+
+_FAMILIES: Mapping[str, Callable[[Json], Json]] = {
+    "keystreams": keystreams,
+    "packing": packing,
+    "shamir": shamir,
+    "key_schedule": key_schedule,
+    "sealing": sealing,
+    "graphs": graphs,
+    "checks": checks,
+    "envelopes": envelopes,
+    "charters": charters,
+}
+
+
+def check(name: str, vector: Json, all_vectors: Mapping[str, Json]) -> None:
+    """Compare a vector with what we compute ourselves.
+
+    Args:
+        name: FAMILY/NAME.
+        vector: what is in that file.
+        all_vectors: a bad round names a good one.
+
+    Raises:
+        VectorError: something else comes out, or it is not refused by the check that it names.
+    """
+    family = vector["family"]
+    for number, case in enumerate(vector.get("cases", [])):
+        try:
+            given, output = case["input"], case["output"]
+            found = rounds(given, output) if family == "rounds" else _FAMILIES[family](given)
+        except (CheckError, ValueError, LookupError) as error:
+            raise VectorError(f"{name}, case {number}: {error!r}") from error
+        if found != output:
+            raise VectorError(f"{name}, case {number}: {found} came out")
+    if "refused" in vector:
+        due, given = vector["refused"]["check"], vector["input"]
+        try:
+            if family == "rounds":
+                refuse(given, all_vectors[f"rounds/{given['of']}"]["cases"][0])
+            else:
+                _FAMILIES[family](given)
+        except CheckError as refusal:
+            if refusal.check == due:
+                return
+            raise VectorError(f"{name}: {refusal} came where {due} is due") from refusal
+        raise VectorError(f"{name}: was not refused, where {due} is due")
+
+
+def load(folder: Path) -> dict[str, Json]:
+    """FAMILY/NAME -> vector, of all in `folder`."""
+    return {
+        f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*/*.json"))
+    }
+
+
+def main(folder: Path) -> int:
+    """The exit code."""
+    found = load(folder)
+    wrong = Counter[str]()
+    for name, vector in found.items():
+        try:
+            check(name, vector, found)
+        except VectorError as error:
+            wrong[vector["family"]] += 1
+            print(error, file=sys.stderr)
+    good = Counter(vector["family"] for vector in found.values() if "cases" in vector)
+    bad = Counter(vector["family"] for vector in found.values() if "refused" in vector)
+    for family in sorted(good | bad):
+        print(f"{family:13} {good[family]} good, {bad[family]} bad, {wrong[family]} wrong")
+    return 1 if wrong or not found else 0
+
+
+def _agree(private: bytes, public: str) -> bytes:
+    try:
+        return crypto.agree(private, public)
+    except ValueError as error:
+        raise CheckError("C10", str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))

@@ -1,0 +1,1 @@
+"""How vectors are made, a family a module, with the package itself."""

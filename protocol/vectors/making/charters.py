@@ -1,0 +1,198 @@
+"""Vectors of the charter: what follows from one, and every rule that one can break."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fedspallm_secure.charter import load_charter
+from fedspallm_secure.messages import digest
+from fedspallm_secure.rounds import plan_round
+
+__all__ = ["bad_charters", "charters"]
+
+Json = dict[str, Any]
+
+
+def charters(given: Json) -> Json:
+    """The digest of a charter, and the lanes and groups of its first round."""
+    text = given["text"] if "text" in given else json.dumps(given["charter"])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "charter.json"
+        path.write_text(text, encoding="utf-8")
+        charter = load_charter(path)
+    context = plan_round(charter, 0).context
+    return {
+        "digest": digest(charter),
+        "lanes": [
+            {
+                "name": lane.name,
+                "length": lane.length,
+                "cohort": list(lane.cohort),
+                "votes": [lane.votes.top, lane.votes.digits],
+                "values": [lane.values.top, lane.values.digits],
+            }
+            for lane in context.lanes
+        ],
+        "groups": [
+            {"cohort": list(group.cohort), "threshold": group.threshold, "quorum": group.quorum}
+            for group in context.groups
+        ],
+    }
+
+
+def bad_charters(good: Json) -> dict[str, Json]:
+    """charters/NAME -> vector that must be refused; each breaks one rule of the charter `good`."""
+
+    def changed(*changes: tuple[str, Any]) -> Json:
+        charter = deepcopy(good)
+        for path, value in changes:
+            *way, last = path.split("/")
+            at: Any = charter
+            for step in way:
+                at = at[int(step) if isinstance(at, list) else step]
+            at[int(last) if isinstance(at, list) else last] = value
+        return {"charter": charter}
+
+    def in_roster(index: int, **members: str) -> tuple[str, Any]:
+        return f"roster/{index}", {**good["roster"][index], **members}
+
+    text = json.dumps(good)
+    first, second = good["base"]["pruned"]
+    impostor = {"name": "berlin", "public_key": good["roster"][0]["public_key"]}
+    parameters = "parameters/"
+    vectors: dict[str, tuple[str, Json, str, str, str]] = {
+        "extra": ("A member too many.", changed(("comment", "")), "G1", "ConfigError", "comment"),
+        "twice": (
+            "A member twice: two readers could see two charters.",
+            {"text": text.replace("{", '{"method": "wanda", ', 1)},
+            "G1",
+            "ConfigError",
+            "is there twice",
+        ),
+        "number": ("A number as text.", changed((parameters + "colluders", "1")), "G1", "ConfigError", "colluders"),
+        "key": ("A public key that is too short.", changed(("server_key", "00")), "G1", "ConfigError", "server_key"),
+        "name": (
+            "Two institutions of one name.",
+            changed(in_roster(1, name="aachen")),
+            "G2",
+            "CharterError",
+            "same name",
+        ),
+        "server_name": (
+            "An institution with the server's name.",
+            changed(in_roster(1, name="coordinator")),
+            "G2",
+            "CharterError",
+            "same name",
+        ),
+        "same_key": (
+            "Two institutions of one key: one of them could speak for both.",
+            changed(in_roster(1, public_key=good["roster"][0]["public_key"])),
+            "G2",
+            "CharterError",
+            "same public key",
+        ),
+        "witness": (
+            "A witness with an institution's name alone.",
+            changed(("witness", impostor)),
+            "G2",
+            "CharterError",
+            "same",
+        ),
+        "tensor": (
+            "A tensor twice.",
+            changed(("base/pruned/1", {**second, "name": first["name"]})),
+            "G3",
+            "CharterError",
+            "names a tensor twice",
+        ),
+        "layer": (
+            "A layer that there is not.",
+            changed(("base/pruned/1/layer", 2)),
+            "G3",
+            "CharterError",
+            "is in decoder",
+        ),
+        "empty_layer": (
+            "A layer without a tensor.",
+            changed(("base/pruned/1/layer", 0)),
+            "G3",
+            "CharterError",
+            "hold a tensor to prune",
+        ),
+        "contributors": (
+            "What colluders subtract leaves one institution's weights.",
+            changed((parameters + "colluders", 2)),
+            "G4",
+            "CharterError",
+            "minimum_contributors is 3 with 2 colluders",
+        ),
+        "bar": (
+            "A bar above the cohort.",
+            changed((parameters + "dropout_margin", 1)),
+            "G5",
+            "CharterError",
+            "needs 4 votes",
+        ),
+        "dropouts": (
+            "Drop-outs that leave less than a quorum.",
+            changed((parameters + "dropouts", 1)),
+            "G6",
+            "CharterError",
+            "leave fewer than the",
+        ),
+        "roster": (
+            "Too few institutions.",
+            changed((parameters + "minimum_cohort", 5)),
+            "G7",
+            "CharterError",
+            "fewer than",
+        ),
+        "no_round": ("No round.", changed(("schedule", [])), "G8", "CharterError", "has no round"),
+        "pattern": ("A sparsity of 1.", changed(("schedule", ["1"])), "G8", "CharterError", "is not a pruning pattern"),
+        "exponent": (
+            "A number with an exponent.",
+            changed(("schedule", ["5e-1"])),
+            "G8",
+            "CharterError",
+            "is not a pruning",
+        ),
+        "n_of_m": ("4 of 4.", changed(("schedule", ["4:4"])), "G8", "CharterError", "is not a pruning pattern"),
+        "backwards": ("A lower sparsity.", changed(("schedule", ["0.5", "1/3"])), "G8", "CharterError", "goes back"),
+        "group": (
+            "Rows that 4 does not divide.",
+            changed(("schedule", ["2:4"])),
+            "G9",
+            "CharterError",
+            "not a multiple of 4",
+        ),
+        "clip": ("Changes clipped at 0.", changed((parameters + "clip", "0.0")), "G10", "CharterError", "clip is 0"),
+        "idle": ("A capacity of 0.", changed(in_roster(3, capacity="0")), "G11", "CharterError", "has capacity 0"),
+        "thin": (
+            "Capacities that can't cover every layer.",
+            changed(in_roster(0, capacity="0.4")),
+            "G11",
+            "CharterError",
+            "The capacities give",
+        ),
+        "crowded": (
+            "More digits a word than there is room for.",
+            changed((parameters + "digits_per_word", 33)),
+            "G12",
+            "CharterError",
+            "do not fit a 64-bit word",
+        ),
+    }
+    return {
+        f"charters/charters_bad_{defect}": {
+            "family": "charters",
+            "about": about,
+            "input": given,
+            "refused": {"check": check, "error": error, "says": says},
+        }
+        for defect, (about, given, check, error, says) in vectors.items()
+    }

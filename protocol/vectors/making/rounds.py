@@ -1,0 +1,231 @@
+"""Whole rounds, played by the package's own machines with random bytes that are written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from fedspallm_secure.charter import NM, parse_pattern, tensor_digest
+from fedspallm_secure.messages import Envelope
+from fedspallm_secure.secagg import Entropy
+from protocol.vectors.making.stage import DTYPES, Stage, as_json, listed
+
+__all__ = ["SCENES", "Scene", "play", "signing_key"]
+
+Vector = dict[str, Any]
+
+_NAMES = ("aachen", "berlin", "celle", "dresden")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens in a round.
+
+    Attributes:
+        about: for people.
+        tensors: shape and dtype of the one tensor of each layer.
+        capacities: of the first so many institutions.
+        parameters: of the charter, where they are not the smallest.
+        vanishing: institution -> kind, sum and attempt of its message that never arrives.
+        method: of the charter.
+        pattern: of the one round.
+        witness: whether there is one.
+    """
+
+    about: str
+    tensors: Sequence[tuple[int, int, str]]
+    capacities: Sequence[str]
+    parameters: Mapping[str, int]
+    vanishing: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
+    method: str = "sparsegpt"
+    pattern: str = "0.5"
+    witness: bool = False
+
+
+SCENES: Mapping[str, Scene] = {
+    "one_vanished": Scene(
+        about="Four institutions, two layers with different cohorts; dresden vanishes after it shared its secrets.",
+        tensors=((4, 6, "float32"), (3, 8, "bfloat16")),
+        capacities=("1", "1.0", "1", "0.5"),
+        parameters={"minimum_cohort": 3, "minimum_contributors": 3, "colluders": 1, "digits_per_word": 4},
+        vanishing={"dresden": ("masked", "votes", 0)},
+        witness=True,
+    ),
+    "again_and_witness": Scene(
+        about="Four institutions; dresden votes and vanishes, so values are summed again; then celle's proof is "
+        "missing and the witness stands in.",
+        tensors=((4, 8, "float16"),),
+        capacities=("1", "1", "1", "1"),
+        parameters={"minimum_cohort": 2, "minimum_contributors": 2, "digits_per_word": 5},
+        vanishing={"dresden": ("masked", "values", 0), "celle": ("proof", "values", 1)},
+        pattern="2:4",
+        witness=True,
+    ),
+    "unproven": Scene(
+        about="Three institutions and a method that changes no weight; aachen's proof of the counts is missing and "
+        "nobody stands in.",
+        tensors=((3, 8, "float32"),),
+        capacities=("1", "1", "1"),
+        parameters={"minimum_cohort": 2, "minimum_contributors": 2, "digits_per_word": 6},
+        vanishing={"aachen": ("proof", "votes", 0)},
+        method="wanda",
+        pattern="3:4",
+    ),
+}
+
+
+def play(name: str) -> Vector:
+    """The round vector of a scene."""
+    scene = SCENES[name]
+    given = _input(name, scene)
+    drawn: dict[str, bytearray] = {institution: bytearray() for institution in given["institutions"]}
+
+    def recording(institution: str) -> Entropy:
+        source = Random(f"{name} {institution}")
+
+        def draw(number: int) -> bytes:
+            data = source.randbytes(number)
+            drawn[institution].extend(data)
+            return data
+
+        return draw
+
+    with TemporaryDirectory() as folder:
+        stage = Stage(given, Path(folder), recording)
+        events = _events(stage, scene)
+        output = {
+            "events": events,
+            "blobs": stage.stored(),
+            "weights": stage.weights(),
+            "model": stage.coordinator.model,
+        }
+    for institution, data in drawn.items():
+        given["institutions"][institution]["entropy"] = data.hex()
+    return {"family": "rounds", "about": scene.about, "input": given, "output": output}
+
+
+def signing_key(name: str) -> bytes:
+    """A participant's Ed25519 private key: in vectors alone, it follows from the name."""
+    return hashlib.sha256(f"signing key of {name}".encode()).digest()
+
+
+def _events(stage: Stage, scene: Scene) -> list[Vector]:
+    """Everything that is sent, in order, and the deadlines that pass."""
+    events: list[Vector] = []
+    envelopes: list[Envelope] = []
+
+    def record(sender: str, to: list[str], envelope: Envelope) -> None:
+        events.append({"from": sender, "to": to, "envelope": as_json(envelope)})
+        envelopes.append(envelope)
+
+    server, coordinator = stage.charter.server, stage.coordinator
+    upward = {name: institution.start() for name, institution in stage.institutions.items()}
+    while True:
+        downward = []
+        for name in [name for name in stage.institutions if name in upward]:
+            record(name, [server], upward[name])
+            downward += coordinator.receive(upward[name])
+        if coordinator.waits_for_witness:
+            word = stage.attest(envelopes)
+            record("auditor", [server], word)
+            downward = coordinator.receive(word)
+        elif not downward and coordinator.missing():
+            events.append({"deadline": server})
+            downward = coordinator.close()
+            if coordinator.waits_for_witness:
+                word = stage.attest(envelopes)
+                record("auditor", [server], word)
+                downward = coordinator.receive(word)
+        if coordinator.model is not None:
+            return events
+        upward = {}
+        for receivers, envelope in listed(downward):
+            record(server, receivers, envelope)
+            for name in receivers:
+                answer = stage.institutions[name].receive(envelope)
+                if answer is not None and not _vanished(stage, scene, name, answer):
+                    upward[name] = answer
+
+
+def _vanished(stage: Stage, scene: Scene, name: str, answer: Envelope) -> bool:
+    """Whether an institution's answer never arrives."""
+    body = as_json(stage.plan.context.open(answer))
+    return scene.vanishing.get(name) == (body["kind"], body.get("sum"), body.get("attempt"))
+
+
+def _input(name: str, scene: Scene) -> Vector:
+    rng = np.random.default_rng(len(name))
+    names = _NAMES[: len(scene.capacities)]
+    tensors, weights = [], {}
+    for layer, (rows, columns, dtype) in enumerate(scene.tensors):
+        W = (np.rint(rng.normal(size=(rows, columns)) * 64) / 32).astype(DTYPES[dtype])
+        W.flat[:3] = -0.0  # one of them stays where a pattern has no room for three zeros
+        tensors.append(
+            {
+                "name": f"layers.{layer}.weight",
+                "layer": layer,
+                "rows": rows,
+                "columns": columns,
+                "dtype": dtype,
+                "digest": tensor_digest(W),
+            }
+        )
+        weights[f"layers.{layer}.weight"] = W
+    participants = ["coordinator", *names, *(["auditor"] if scene.witness else [])]
+    keys = {who: Ed25519PrivateKey.from_private_bytes(signing_key(who)) for who in participants}
+    public = {who: key.public_key().public_bytes_raw().hex() for who, key in keys.items()}
+    charter = {
+        "version": "fedspallm-secure/charter/v1",
+        "run": name,
+        "server": "coordinator",
+        "server_key": public["coordinator"],
+        "roster": [
+            {"name": who, "public_key": public[who], "capacity": capacity}
+            for who, capacity in zip(names, scene.capacities, strict=True)
+        ],
+        "method": scene.method,
+        "schedule": [scene.pattern],
+        "beacon": hashlib.sha256(f"beacon of {name}".encode()).hexdigest(),
+        "base": {
+            "layers": len(tensors),
+            "pruned": tensors,
+            "rest": {"embedding.weight": hashlib.sha256(b"embedding").hexdigest()},
+        },
+        "parameters": {"dropout_margin": 0, "colluders": 0, "dropouts": 0, "clip": "0.75", **scene.parameters},
+        "witness": {"name": "auditor", "public_key": public["auditor"]} if scene.witness else None,
+    }
+    return {
+        "charter": charter,
+        "round": 0,
+        "signing": {who: signing_key(who).hex() for who in participants},
+        "weights": {tensor: W.tobytes().hex() for tensor, W in weights.items()},
+        "institutions": {who: _institution(scene, weights, rng) for who in names},
+    }
+
+
+def _institution(scene: Scene, weights: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Vector:
+    """One institution's opinion of every layer, also of those that it turns out not to be asked for."""
+    pattern = parse_pattern(scene.pattern)
+    kept, pruned = {}, {}
+    for tensor, W in weights.items():
+        score = np.abs(W.astype(np.float64)) * rng.lognormal(sigma=0.4, size=W.shape)
+        groups = score.reshape(-1, pattern.group) if isinstance(pattern, NM) else score.reshape(1, -1)
+        mask = np.ones(groups.shape, np.bool_)
+        lowest = np.argsort(groups, axis=1, kind="stable")[:, : pattern.zeros(groups.shape[1])]
+        np.put_along_axis(mask, lowest, False, axis=1)
+        mask = mask.reshape(W.shape) & (W != 0)
+        change = rng.normal(scale=0.3, size=W.shape) if scene.method == "sparsegpt" else 0.0
+        new = np.where(mask, W.astype(np.float64) + change, 0.0).astype(W.dtype)
+        kept[tensor] = "".join(map(str, mask.reshape(-1).astype(int)))
+        pruned[tensor] = new.tobytes().hex()
+    tokens, loss = rng.integers(1000, 100_000), rng.integers(2_000_000, 4_000_000)
+    return {"entropy": "", "kept": kept, "pruned": pruned, "tokens": int(tokens), "loss": int(loss)}

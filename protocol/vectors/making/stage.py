@@ -1,0 +1,151 @@
+"""The package's own machines in a round that a vector describes, so that it can be played or played back.
+
+A round vector's `input` holds the charter, everybody's private keys, the weights, and the random bytes that each
+institution draws; with these the package says the same words again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from fedspallm_secure.charter import Charter, Policy, Tensor
+from fedspallm_secure.messages import Envelope, Identity, canonical
+from fedspallm_secure.rounds import (
+    CoordinatorRound,
+    InstitutionRound,
+    LocalTelemetry,
+    Member,
+    PublicWeights,
+    attest_sum,
+    plan_round,
+)
+from fedspallm_secure.secagg import Delivery, Entropy
+from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.workspace import Journal, LayerStore
+
+__all__ = ["ANY_CHARTER", "DTYPES", "Stage", "as_json", "drawn", "listed"]
+
+DTYPES: Mapping[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+_MILLION = 10**6
+
+ANY_CHARTER = Policy(
+    allow_two_institutions=True,
+    minimum_institutions=2,
+    minimum_cohort=2,
+    minimum_threshold=2,
+    minimum_contributors=2,
+    minimum_colluders=0,
+)
+"""Vectors are about the protocol's rules, not about anybody's own."""
+
+
+def as_json(body: Any) -> Any:
+    """A pydantic model as parsed JSON."""
+    return json.loads(canonical(body))
+
+
+class Stage:
+    """Everybody of one round.
+
+    Args:
+        given: the vector's `input`.
+        folder: for weights and payloads.
+        entropy: institution's name -> source of its random bytes, where they are not to come from `given`.
+    """
+
+    def __init__(self, given: Mapping[str, Any], folder: Path, entropy: Callable[[str], Entropy] | None = None) -> None:
+        self.charter = Charter.model_validate_json(json.dumps(given["charter"]))
+        self.plan = plan_round(self.charter, given["round"])
+        self.blobs = BlobStore(folder / "blobs")
+        self.model = LayerStore(folder / "model")
+        self.identities = {
+            name: Identity(name, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key)))
+            for name, key in given["signing"].items()
+        }
+        base = LayerStore(folder / "base")
+        self._write(base, given["weights"], None)
+        public = PublicWeights(base)
+        for tensor in self.charter.base.pruned:
+            public.check(tensor)
+        server = self.identities[self.charter.server]
+        self.coordinator = CoordinatorRound(self.plan, server, public, self.blobs, self.model)
+        self.institutions: dict[str, InstitutionRound] = {}
+        for name, own in given["institutions"].items():
+            pruned = LayerStore(folder / name)
+            self._write(pruned, own["pruned"], own["kept"])
+            source = entropy(name) if entropy is not None else drawn(bytes.fromhex(own["entropy"]))
+            self.institutions[name] = InstitutionRound(
+                self.plan,
+                Member(self.identities[name], source, Journal(), ANY_CHARTER),
+                public,
+                pruned,
+                LocalTelemetry(own["tokens"], own["loss"] / _MILLION),
+                self.blobs,
+                None,
+            )
+
+    def put(self, blobs: Mapping[str, str]) -> None:
+        """Store payloads under the names they are said to have: digest -> bytes in hexadecimal."""
+        self.blobs.folder.mkdir(parents=True, exist_ok=True)
+        for name, data in blobs.items():
+            (self.blobs.folder / name).write_bytes(bytes.fromhex(data))
+
+    def stored(self) -> dict[str, str]:
+        """All payloads, by digest."""
+        return {path.name: path.read_bytes().hex() for path in sorted(self.blobs.folder.iterdir())}
+
+    def weights(self) -> dict[str, str]:
+        """The new model's pruned tensors, as hexadecimal bytes."""
+        return {
+            tensor.name: np.ascontiguousarray(self.model.weights(tensor.layer, tensor.name)).tobytes().hex()
+            for tensor in self.charter.base.pruned
+        }
+
+    def attest(self, log: Sequence[Envelope]) -> Envelope:
+        """The witness's word."""
+        assert self.charter.witness is not None
+        return attest_sum(self.plan, self.identities[self.charter.witness.name], log, self.blobs)
+
+    def _write(self, store: LayerStore, weights: Mapping[str, str], kept: Mapping[str, str] | None) -> None:
+        for layer in range(self.charter.base.layers):
+            tensors = [one for one in self.charter.base.pruned if one.layer == layer and one.name in weights]
+            masks = None if kept is None else {one.name: _mask(one, kept[one.name]) for one in tensors}
+            store.write(layer, {one.name: _matrix(one, weights[one.name]) for one in tensors}, masks)
+
+
+def listed(deliveries: Sequence[Delivery]) -> Iterator[tuple[list[str], Envelope]]:
+    """What the server sends, each envelope once with all who get it."""
+    receivers: dict[str, tuple[list[str], Envelope]] = {}
+    for delivery in deliveries:
+        receivers.setdefault(delivery.envelope.payload, ([], delivery.envelope))[0].append(delivery.to)
+    yield from receivers.values()
+
+
+def drawn(data: bytes) -> Entropy:
+    """A source of randomness that gives `data`, piece by piece, and then no more."""
+    rest = bytearray(data)
+
+    def draw(number: int) -> bytes:
+        piece = bytes(rest[:number])
+        del rest[:number]
+        if len(piece) != number:
+            raise ValueError("the vector holds fewer random bytes than are drawn")
+        return piece
+
+    return draw
+
+
+def _matrix(tensor: Tensor, data: str) -> NDArray[Any]:
+    return np.frombuffer(bytes.fromhex(data), DTYPES[tensor.dtype]).reshape(tensor.rows, tensor.columns)
+
+
+def _mask(tensor: Tensor, bits: str) -> NDArray[np.bool_]:
+    return np.array([bit == "1" for bit in bits], np.bool_).reshape(tensor.rows, tensor.columns)

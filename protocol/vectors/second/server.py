@@ -1,0 +1,287 @@
+"""SPEC.md sections 9 and 11: a server, with every check that it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import MutableMapping
+from typing import Any
+
+from protocol.vectors.second import crypto
+from protocol.vectors.second.agreement import Round
+from protocol.vectors.second.encoding import digest, seal
+from protocol.vectors.second.graph import quorum
+from protocol.vectors.second.model import model_digest
+from protocol.vectors.second.outcome import Outcome, blob_of, words_of
+from protocol.vectors.second.participation import Participation
+from protocol.vectors.second.refusal import CheckError, require
+from protocol.vectors.second.unmasking import Unmasking, owed
+
+__all__ = ["Server"]
+
+_Out = list[tuple[list[str], dict[str, Any]]]
+"""What is sent: receivers' names and an envelope, in order."""
+
+
+class Server:
+    """The server in one round.
+
+    Args:
+        the_round: which.
+        signing: its Ed25519 private key.
+        outcome: of the round.
+        blobs: digest -> bytes, of everybody; it puts its own there.
+    """
+
+    def __init__(self, the_round: Round, signing: bytes, outcome: Outcome, blobs: MutableMapping[str, bytes]) -> None:
+        self._round = the_round
+        self._signing = signing
+        self._outcome = outcome
+        self._blobs = blobs
+        self._due = the_round.everybody
+        self._came: dict[int, dict[str, Any]] = {}
+        self._envelopes: dict[int, dict[str, Any]] = {}
+        self._kind = "advertise"  # what is gathered
+        self._which = "votes"
+        self._attempt = 0
+        self._used_keys: set[str] = set()
+        self._exchange: dict[str, dict[int, dict[str, Any]]] = {}
+        self._of_sum: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
+        self._attempts = {"votes": 0, "values": 0}
+        self._participation = Participation(the_round)
+        self._lengths = [lane.length for lane in the_round.lanes]
+        self._survivors = ""
+        self._masked: dict[int, dict[str, Any]] = {}
+        self._published: dict[str, dict[str, Any]] = {}
+        self.model = ""
+        self.weights: dict[str, bytes] = {}
+
+    def receive(self, envelope: Any) -> _Out:
+        """A message; what is sent then."""
+        body = self._round.open(envelope)
+        if body["kind"] == "attest":
+            return self._take_attest(body, envelope)
+        require("S1", body["sender"] in self._round.roster)
+        sender = self._round.roster.index(body["sender"])
+        require("S2", body["kind"] == self._kind, f"{body['kind']}; due: {self._kind}")
+        require("S3", sender in self._due and sender not in self._came)
+        self._check(sender, body)
+        self._came[sender], self._envelopes[sender] = body, envelope
+        if self._due - self._came.keys():
+            return []
+        try:
+            return self._go_on()
+        except CheckError:
+            del self._came[sender], self._envelopes[sender]
+            raise
+
+    def close(self) -> _Out:
+        """The deadline passed."""
+        if self._kind == "attest":
+            return self._send_unproven()
+        if self._kind == "model":
+            needed = quorum(len(self._round.roster), self._round.parameters["colluders"])
+            require("S20", len(self._came) >= needed)
+            return []
+        return self._go_on()
+
+    def _check(self, sender: int, body: dict[str, Any]) -> None:
+        groups = self._round.groups_of(sender)
+        if body["kind"] in ("masked", "confirm", "unmask", "proof"):
+            require("S4", (body["sum"], body["attempt"]) == (self._which, self._attempts[self._which]))
+        if body["kind"] in ("advertise", "share"):
+            require("S8" if body["kind"] == "share" else "S4", body["attempt"] == self._attempt)
+        match body["kind"]:
+            case "advertise":
+                require("S5", self._one_each(body["groups"], len(groups)))
+                keys = [body["channel"], *(key for entry in body["groups"] for key in entry.values() if key)]
+                require("S6", len(set(keys)) == len(keys) and not self._used_keys & set(keys))
+                for key in keys:
+                    try:
+                        crypto.agree(bytes(31) + b"\x01", key)
+                    except ValueError as error:
+                        raise CheckError("S7", str(error)) from error
+                self._used_keys |= set(keys)
+            case "share":
+                peers = self._round.peers_of(sender) & self._exchange["advertise"].keys()
+                require("S8", body["sealed"].keys() == set(self._round.names(peers)))
+                require("S9", self._one_each(body["commitments"], len(groups)))
+            case "masked":
+                due = [
+                    (lane.name, lane.packing[self._which].words(self._lengths[lane.index]))
+                    for lane in self._round.lanes_of(sender)
+                ]
+                require("S10", [(blob["lane"], blob["words"]) for blob in body["lanes"]] == due)
+            case "confirm":
+                require("S12", body["survivors"] == self._survivors)
+            case "unmask":
+                given = [{kind: set(entry[kind]) for kind in ("seeds", "keys")} for entry in body["groups"]]
+                require("S13", given == owed(self._round, sender, self._which, self._participation))
+            case "proof":
+                require("S14", len(body["products"]) == len(groups))
+            case "model":
+                require("S20", body["model"] == self.model)
+
+    def _one_each(self, entries: list[dict[str, Any]], due: int) -> bool:
+        sums = self._round.sums_of(self._attempt)
+        return len(entries) == due and all(
+            (entry[which] is not None) is (which in sums) for entry in entries for which in ("votes", "values")
+        )
+
+    def _go_on(self) -> _Out:
+        came, envelopes = dict(sorted(self._came.items())), dict(sorted(self._envelopes.items()))
+        if self._kind in ("advertise", "share", "masked", "confirm"):
+            for group in self._round.groups:
+                require("S16", len(set(group.cohort) & came.keys()) >= group.quorum)
+        match self._kind:
+            case "advertise":
+                self._exchange = {"advertise": came}
+                out = []
+                for client in came:
+                    wanted = self._round.peers_of(client) | {client}
+                    advertisements = [envelope for peer, envelope in envelopes.items() if peer in wanted]
+                    out.append(self._send([client], "advertised", attempt=self._attempt, advertisements=advertisements))
+                self._wait("share", came)
+                return out
+            case "share":
+                return self._send_shares(came)
+            case "masked":
+                return self._send_survivors(came)
+            case "confirm":
+                signatures = self._quorum_of(envelopes)
+                self._wait("unmask", self._participation.survivors[self._which])
+                return [self._in_sum("confirmed", survivors=self._survivors, signatures=signatures)]
+            case "unmask":
+                return self._publish(came)
+            case "proof":
+                return self._send_proofs(envelopes)
+        return []
+
+    def _wait(self, kind: str, due: Any) -> None:
+        self._kind, self._due, self._came, self._envelopes = kind, frozenset(due), {}, {}
+
+    def _send(self, clients: Any, kind: str, **members: Any) -> tuple[list[str], dict[str, Any]]:
+        head = {"charter": self._round.digest, "round": self._round.index, "sender": self._round.server}
+        return self._round.names(clients), seal({"kind": kind, **head, **members}, self._signing)
+
+    def _in_sum(self, kind: str, **members: Any) -> tuple[list[str], dict[str, Any]]:
+        """To everybody who is waited for."""
+        return self._send(self._due, kind, sum=self._which, attempt=self._attempts[self._which], **members)
+
+    def _send_shares(self, came: dict[int, dict[str, Any]]) -> _Out:
+        self._exchange["share"] = came
+        for which in self._round.sums_of(self._attempt):
+            self._of_sum[which] = self._exchange
+            self._attempts[which] = self._attempt
+        out = []
+        for client in came:
+            mine = self._round.roster[client]
+            sealed = {body["sender"]: body["sealed"][mine] for body in came.values() if mine in body["sealed"]}
+            out.append(self._send([client], "shares", attempt=self._attempt, to=mine, sealed=sealed))
+        if self._attempt:
+            self._begin_values()
+        else:
+            self._wait("masked", came)
+        return out
+
+    def _participants(self, which: str) -> frozenset[int]:
+        return self._participation.eligible(which) & self._of_sum[which]["share"].keys()
+
+    def _begin_values(self) -> None:
+        self._which = "values"
+        self._lengths = self._outcome.lengths(self._published["votes"], self._participation)
+        self._wait("masked", self._participants("values"))
+
+    def _send_survivors(self, came: dict[int, dict[str, Any]]) -> _Out:
+        survivors = frozenset(came)
+        if self._which == "values" and self._participation.exceeded(survivors):
+            self._attempt += 1
+            gone = self._round.names(self._participation.survivors["votes"] - survivors)
+            self._wait("advertise", survivors)
+            out = self._send(survivors, "again", attempt=self._attempt, gone=gone)
+            self._participation = self._participation.after_again({"gone": gone}, None)
+            return [out]
+        self._masked = came
+        self._wait("confirm", survivors)
+        named = {
+            "participants": self._round.names(self._participants(self._which)),
+            "survivors": self._round.names(survivors),
+        }
+        message = self._in_sum("survivors", **named)
+        body = self._round.open(message[1])
+        self._participation = self._participation.after_survivors(body, None, ())
+        self._survivors = digest(body)
+        return [message]
+
+    def _quorum_of(self, envelopes: dict[int, dict[str, Any]]) -> dict[str, str]:
+        """No more signatures than give every group its quorum, in order of names."""
+        lacking = {group.index: group.quorum for group in self._round.groups}
+        signatures = {}
+        for client in sorted(envelopes, key=lambda index: self._round.roster[index]):
+            helped = [group.index for group in self._round.groups_of(client) if lacking[group.index] > 0]
+            for index in helped:
+                lacking[index] -= 1
+            if helped:
+                signatures[self._round.roster[client]] = envelopes[client]["signatures"][0]["sig"]
+        return signatures
+
+    def _publish(self, unmasks: dict[int, dict[str, Any]]) -> _Out:
+        which, exchange = self._which, self._of_sum[self._which]
+        unmasking = Unmasking(
+            self._round,
+            which,
+            self._attempts[which],
+            exchange["advertise"],
+            exchange["share"],
+            self._participation,
+            unmasks,
+        )
+        lanes = []
+        for lane in self._round.lanes:
+            contributions = [
+                words_of("S11", blob, self._blobs)
+                for client, body in self._masked.items()
+                if client in lane.cohort
+                for blob in body["lanes"]
+                if blob["lane"] == lane.name
+            ]
+            words = unmasking.open(lane, contributions)
+            data = blob_of(words)
+            name = hashlib.sha256(data).hexdigest()
+            self._blobs[name] = data
+            lanes.append({"lane": lane.name, "words": len(words), "blob": name})
+        self._wait("proof", self._participation.survivors[which])
+        message = self._in_sum("sums", lanes=lanes)
+        self._published[which] = self._round.open(message[1])
+        return [message]
+
+    def _send_proofs(self, envelopes: dict[int, dict[str, Any]]) -> _Out:
+        if self._due - envelopes.keys():
+            if self._round.charter["witness"] is None:
+                return self._send_unproven()
+            self._kind = "attest"
+            return []
+        return self._send_verdict(self._in_sum("proofs", proofs=list(envelopes.values())))
+
+    def _take_attest(self, body: dict[str, Any], envelope: dict[str, Any]) -> _Out:
+        require("S15", self._kind == "attest" and body["sender"] == self._round.charter["witness"]["name"])
+        due = (self._which, self._attempts[self._which], digest(self._published[self._which]))
+        require("S15", (body["sum"], body["attempt"], body["sums"]) == due)
+        return self._send_verdict(self._in_sum("attested", attestation=envelope))
+
+    def _send_verdict(self, message: tuple[list[str], dict[str, Any]]) -> _Out:
+        self._participation = self._participation.after_verdict(self._which)
+        if self._which == "votes" and self._round.changes_weights:
+            self._begin_values()
+            return [message]
+        return [message, self._state_model()]
+
+    def _send_unproven(self) -> _Out:
+        message = self._in_sum("unproven", missing=self._round.names(self._due - self._came.keys()))
+        return [message, self._state_model()]
+
+    def _state_model(self) -> tuple[list[str], dict[str, Any]]:
+        values = self._published.get("values") if "values" in self._participation.accepted else None
+        self.weights = self._outcome.weights(self._published["votes"], values, self._participation)
+        self.model = model_digest(self._round, self.weights)
+        self._wait("model", self._participation.survivors[self._which])
+        return self._send(self._due, "model", model=self.model)

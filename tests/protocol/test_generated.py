@@ -1,0 +1,90 @@
+"""Schemas, state tables, diagrams and constants in the documents are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedspallm_secure.charter import Charter
+from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
+from fedspallm_secure.secagg import COMPLETE_UP_TO, values_packing
+from fedspallm_secure.secagg.check import PRIMES
+from fedspallm_secure.secagg.degree import CORRECTNESS, SECURITY
+from fedspallm_secure.secagg.shamir import PRIME
+from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS
+from protocol.generate import ROOT, documents
+
+DOCUMENTS = documents()
+SPECIFICATION = (ROOT / "protocol" / "SPEC.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_a_document_is_what_the_code_says(path: Path) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == DOCUMENTS[path], "run: python -m protocol.generate"
+
+
+def test_no_schema_is_left_over() -> None:
+    folder = Path("protocol", "schemas")
+    assert {path.name for path in (ROOT / folder).iterdir()} == {p.name for p in DOCUMENTS if p.parent == folder}
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield schema
+        for value in schema.values():
+            yield from _objects(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _objects(value)
+
+
+def test_every_object_in_every_schema_has_exactly_its_members() -> None:
+    found = 0
+    for path, text in DOCUMENTS.items():
+        if path.suffix == ".json":
+            for schema in _objects(json.loads(text)):
+                found += 1
+                assert schema["additionalProperties"] is False, path
+                assert sorted(schema.get("required", [])) == sorted(schema.get("properties", {})), path
+    assert found > 40
+
+
+def test_every_step_of_both_machines_is_drawn() -> None:
+    diagrams = DOCUMENTS[Path("docs", "states.md")]
+    for (before, step), after in [*CLIENT_STEPS.items(), *SERVER_STEPS.items()]:
+        assert f"    {before.name} --> {after.name}: {step.value}\n" in diagrams
+
+
+def test_the_constants_of_the_specification_are_those_of_the_code() -> None:
+    section = SPECIFICATION.split("## 3. Constants")[1].split("## 4.")[0]
+    table = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE))
+    assert table["charter version"] == f"`{Charter.model_fields['version'].default}`"
+    assert table["payload type"] == f"`{PAYLOAD_TYPE}`"
+    assert (table["prime of the shares, p"], PRIME) == ("2^256 + 297", 2**256 + 297)
+    assert (table["moduli of the checks, p_0 and p_1"], PRIMES) == (
+        "2^61 - 1 and 2^61 - 31",
+        (2**61 - 1, 2**61 - 31),
+    )
+    assert table["largest complete graph by rule"] == f"{COMPLETE_UP_TO} members"
+    assert table["a sparse graph hides too little with probability at most"] == f"2^-{SECURITY}"
+    assert table["a sparse graph stops a sum that it should not with probability below"] == f"2^-{CORRECTNESS}"
+    assert (table["largest quantised change, Q"], values_packing(1, 1).top) == ("2^23", 2 * 2**23)
+
+
+def test_the_labels_of_the_specification_are_all_that_the_code_derives_with() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fedspallm_secure").rglob("*.py"))
+    used = set(re.findall(r'derive\(\s*[\w.]+, b"([\w/-]+)"', source))
+    listed = re.search(r"^\| HKDF labels \| (.+?) \|$", SPECIFICATION, re.MULTILINE)
+    assert listed is not None
+    assert set(re.findall(r"`([^`]+)`", listed[1])) == used
+    for prefix in ("prefix of every HKDF label", "prefix of drawn orders", "prefix of commitments"):
+        found = re.search(rf"^\| {prefix} \| `(.+?)` \|$", SPECIFICATION, re.MULTILINE)
+        assert found is not None
+        assert found[1] in source
+    assert '"fedspallm-secure/telemetry"' in source
