@@ -26,6 +26,8 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/typer fedspallm_secure.cli.app utils docs --name fedspallm --title "Commands" --output docs/commands.md
+	$(BIN)/python -m protocol.generate
+	$(BIN)/python -m protocol.vectors.generate
 
 clean:
 	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis

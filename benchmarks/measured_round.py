@@ -112,7 +112,7 @@ def one_lane(
     check_charter(charter)
     everybody = tuple(range(clients))
     votes, values = votes_packing(clients), values_packing(clients, digits_per_word)
-    return RoundContext(charter, 0, (Lane(0, "lane", rows * columns, everybody, votes, values),))
+    return RoundContext(charter, 0, (Lane(0, "lane", rows * columns, everybody, votes, values),), "0" * 64)
 
 
 class ServerSide:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedspallm_secure.charter.digests import model_digest
 from fedspallm_secure.charter.pattern import Pattern, parse_pattern
 from fedspallm_secure.messages import Count, Frozen, Hex32, LaneName, Name
 
@@ -64,6 +65,11 @@ class Base(Frozen):
     layers: Count
     pruned: tuple[Tensor, ...]
     rest: dict[LaneName, Hex32]
+
+    @property
+    def model(self) -> str:
+        """The whole model's digest, as participants state it of every later one."""
+        return model_digest({tensor.name: tensor.digest for tensor in self.pruned} | self.rest)
 
 
 class Parameters(Frozen):

@@ -11,7 +11,16 @@ from fedspallm_secure.charter.charter import Charter
 from fedspallm_secure.charter.pattern import NM
 from fedspallm_secure.errors import CharterError
 
-__all__ = ["check_charter", "unmasking_threshold"]
+__all__ = ["LARGEST_ROSTER", "RESERVED", "check_charter", "unmasking_threshold"]
+
+LARGEST_ROSTER = 2**14
+"""Most institutions: with 28 bits of telemetry each, a published digit stays below 2^42."""
+
+LARGEST_ROW = 2**19
+"""Inputs of a row from which its squares no longer add up in 64 bits."""
+
+RESERVED = "fedspallm-secure/"
+"""Start of the names of lanes that carry no tensor."""
 
 
 def unmasking_threshold(members: int, colluders: int) -> int:
@@ -41,6 +50,11 @@ def check_charter(charter: Charter) -> None:
 
 def _check_participants(charter: Charter) -> None:
     participants = {(member.name, member.public_key) for member in charter.roster}
+    if len(charter.roster) > LARGEST_ROSTER:
+        raise CharterError(
+            f"{len(charter.roster)} institutions are more than the {LARGEST_ROSTER} whose digits a sum can hold.",
+            "Split the roster.",
+        )
     everybody = [(charter.server, charter.server_key), *((member.name, member.public_key) for member in charter.roster)]
     if charter.witness is not None and (charter.witness.name, charter.witness.public_key) not in participants:
         everybody.append((charter.witness.name, charter.witness.public_key))
@@ -60,11 +74,20 @@ def _check_base(charter: Charter) -> None:
                 f"{tensor.name} is in decoder layer {tensor.layer}, but the base model has {base.layers}.",
                 "Count the layers from 0, and list the base model again.",
             )
-    pruned = {tensor.layer for tensor in base.pruned}
-    if len(pruned) != base.layers:
+        if tensor.rows == 0 or not 0 < tensor.columns < LARGEST_ROW:
+            raise CharterError(
+                f"{tensor.name} is {tensor.rows} by {tensor.columns}; row scales are exact from 1 to {LARGEST_ROW - 1} "
+                "inputs.",
+                "Leave this tensor out of those to prune.",
+            )
+        if tensor.name.startswith(RESERVED):
+            raise CharterError(f"The name {tensor.name} is reserved.", "Rename that tensor.")
+    layers = [tensor.layer for tensor in base.pruned]
+    if len(set(layers)) != base.layers or layers != sorted(layers):
         raise CharterError(
-            f"The base model has {base.layers} decoder layers, of which {len(pruned)} hold a tensor to prune.",
-            "List the linear weights of every decoder layer.",
+            f"The base model has {base.layers} decoder layers, of which {len(set(layers))} hold a tensor to prune, or "
+            "they are not in order.",
+            "List the linear weights of every decoder layer, layer by layer.",
         )
 
 

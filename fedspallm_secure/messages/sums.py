@@ -42,11 +42,17 @@ class Masked(InSum):
 
 
 class Survivors(InSum):
-    """Who could take part and whose lanes came, both in the order of the roster."""
+    """Who could take part, whose lanes came, and without which voters values go on, all in the order of the roster.
+
+    `start` is the digest of the model that the round starts from: with it and `gone`, whoever confirms agrees on which
+    positions are eligible.
+    """
 
     kind: Literal["survivors"] = "survivors"
     participants: tuple[Name, ...]
     survivors: tuple[Name, ...]
+    gone: tuple[Name, ...]
+    start: Hex32
 
 
 class Confirm(InSum):

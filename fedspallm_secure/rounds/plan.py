@@ -51,8 +51,13 @@ class RoundPlan:
         return tuple(layer for layer, cohort in enumerate(self.cohorts) if index in cohort)
 
 
-def plan_round(charter: Charter, round_index: int) -> RoundPlan:
+def plan_round(charter: Charter, round_index: int, start: str | None = None) -> RoundPlan:
     """The plan of round `round_index` (from 0).
+
+    Args:
+        charter: the agreement.
+        round_index: which.
+        start: digest of the model that the round starts from, the last round's; None for the base model.
 
     Raises:
         CharterError: the charter breaks a rule, the capacities can't cover a layer, or the digits can't be packed.
@@ -77,4 +82,5 @@ def plan_round(charter: Charter, round_index: int) -> RoundPlan:
         for index, tensor in enumerate(charter.base.pruned)
     )
     telemetry = telemetry_lane(len(lanes), len(charter.roster))
-    return RoundPlan(RoundContext(charter, round_index, (*lanes, telemetry)), charter.patterns[round_index], cohorts)
+    context = RoundContext(charter, round_index, (*lanes, telemetry), charter.base.model if start is None else start)
+    return RoundPlan(context, charter.patterns[round_index], cohorts)

@@ -54,7 +54,7 @@ def attest_sum(plan: RoundPlan, identity: Identity, log: Iterable[Envelope], blo
     """
     context = plan.context
     messages = [context.open(envelope) for envelope in log]
-    published = [message for message in messages if isinstance(message, Sums)]
+    published = [m for m in messages if isinstance(m, Sums) and m.sender == plan.charter.server]
     if not published:
         raise RemoteProtocolError("The log holds no published sum.", _TODO)
     sums = published[-1]

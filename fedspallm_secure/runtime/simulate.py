@@ -107,6 +107,7 @@ class _Run:
         self.measure = Measured(folder.work / "perplexity.json", windows.heldout, steps)
         self.traffic = Traffic()
         self.telemetry: list[RoundTelemetry] = []
+        self.model_digest = self.charter.base.model
         self.damping_raised: dict[str, list[str]] = {name: [] for name in self.names}
 
     def model_with(self, store: LayerStore) -> Callable[[], PreTrainedModel]:
@@ -245,6 +246,7 @@ class _Run:
         public = PublicWeights(current)
         # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs.
         answers = len(self.names) * (3 + 4 * (2 if self.charter.changes_weights else 1))
+        plan = plan_round(self.charter, number, self.model_digest)
         with self.steps.step("secure sums") as advance:
             if number == 0:
                 for tensor in self.charter.base.pruned:

@@ -23,6 +23,8 @@ class RoundContext:
         charter: the agreement; rosters, keys, thresholds and packings come from it and never from a peer.
         round: index of the round, from 0.
         lanes: all lanes of the round, in the charter's order.
+        start: digest of the model that the round starts from. What is eligible follows from its weights, so nobody
+            confirms a sum with somebody who starts from others.
 
     Raises:
         CharterError: a lane's cohort is smaller than the charter allows, or too small for its colluders and drop-outs.
@@ -31,6 +33,7 @@ class RoundContext:
     charter: Charter
     round: int
     lanes: tuple[Lane, ...]
+    start: str
 
     def __post_init__(self) -> None:
         parameters = self.charter.parameters

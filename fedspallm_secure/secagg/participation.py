@@ -74,13 +74,19 @@ class Participation:
             peers: with whom it could have.
 
         Raises:
-            RemoteProtocolError: participants that contradict what came to us, a sum without us, too few survivors, or
-                more missing than the eligible positions' bar allows.
+            RemoteProtocolError: another start, participants or gone voters than we know of, a sum without us, too few
+                survivors, or more missing than the eligible positions' bar allows.
         """
         name = message.sum
         todo = "No share was handed out; ask the server what happened to whom."
         participants = self.context.members(message.participants, self.eligible(name), f"participants of {name}")
         survivors = self.context.members(message.survivors, participants, f"survivors of {name}")
+        if message.start != self.context.start:
+            raise RemoteProtocolError(
+                f"The round is said to start from model {message.start}; we start from {self.context.start}.", todo
+            )
+        if message.gone != self.context.names(self.gone):
+            raise RemoteProtocolError("Others are said to be gone than those that we were told of.", todo)
         if name == "values" and message.attempt == 0 and participants != self.eligible(name):
             raise RemoteProtocolError("The participants of values are not those that voted.", todo)
         if index is not None and index not in survivors:

@@ -403,6 +403,8 @@ class Server:
             **self._header(name),
             participants=self._context.names(self._participants(name)),
             survivors=self._context.names(survivors),
+            gone=self._context.names(self._participation.gone),
+            start=self._context.start,
         )
         self._participation = self._participation.with_survivors(message, None, (), ())
         self._masked = {index: {blob.lane: blob for blob in masked.lanes} for index, masked in self._bodies().items()}

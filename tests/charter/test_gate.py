@@ -112,6 +112,32 @@ REFUSED: dict[str, tuple[Charter, str]] = {
         example_charter(base=_base(rest={"layer.1.weight": example_digest("rest")})),
         "names a tensor twice",
     ),
+    "a row that is too long to add up": (
+        example_charter(base=_base(pruned=(_BASE.pruned[0].model_copy(update={"columns": 2**19}), _BASE.pruned[1]))),
+        "layer.0.weight is 2 by 524288",
+    ),
+    "a tensor without a row": (
+        example_charter(base=_base(pruned=(_BASE.pruned[0].model_copy(update={"rows": 0}), _BASE.pruned[1]))),
+        "layer.0.weight is 0 by 12",
+    ),
+    "a tensor with the telemetry's name": (
+        example_charter(
+            base=_base(pruned=(_BASE.pruned[0].model_copy(update={"name": "fedspallm-secure/telemetry"}),))
+        ),
+        "fedspallm-secure/telemetry is reserved",
+    ),
+    "a layer without a tensor": (
+        example_charter(base=_base(layers=3)),
+        "has 3 decoder layers, of which 2 hold a tensor",
+    ),
+    "layers out of order": (
+        example_charter(base=_base(pruned=_BASE.pruned[::-1])),
+        "not in order",
+    ),
+    "a roster whose sums overflow": (
+        example_charter(roster=tuple(_ROSTER[0].model_copy(update={"name": f"i{i}"}) for i in range(2**14 + 1))),
+        "16385 institutions are more than the 16384",
+    ),
     "a tensor in a layer that is not there": (
         example_charter(base=_base(layers=1)),
         "layer.1.weight is in decoder layer 1, but the base model has 1",

@@ -23,6 +23,10 @@ _IN_GATE = (
     ("a cohort may be smaller than the bar", "if parameters.minimum_cohort < parameters.bar:"),
     ("drop-outs may leave no quorum", "if parameters.minimum_cohort - parameters.dropouts < threshold:"),
     ("a roster may be smaller than a cohort", "if clients < parameters.minimum_cohort:"),
+    ("a roster may be larger than sums can hold", "if len(charter.roster) > LARGEST_ROSTER:"),
+    ("a row may be too long to add up", "if tensor.rows == 0 or not 0 < tensor.columns < LARGEST_ROW:"),
+    ("a tensor may take the telemetry's name", "if tensor.name.startswith(RESERVED):"),
+    ("a layer may be split or empty", "if len(set(layers)) != base.layers or layers != sorted(layers):"),
     ("a tensor may be listed twice", "if len(set(names)) != len(names):"),
 )
 

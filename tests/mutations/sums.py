@@ -209,6 +209,18 @@ SUMS: tuple[Mutation, ...] = (
         ),
         ("tests/secagg/test_participation.py",),
     ),
+    Mutation(
+        "clients may confirm together from different models",
+        _WHO,
+        _never("if message.start != self.context.start:"),
+        ("tests/secagg/test_participation.py",),
+    ),
+    Mutation(
+        "clients may confirm together with different bars",
+        _WHO,
+        _never("if message.gone != self.context.names(self.gone):"),
+        ("tests/secagg/test_participation.py",),
+    ),
     # Quorums.
     Mutation(
         "who vanished may confirm",

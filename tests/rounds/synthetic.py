@@ -102,8 +102,8 @@ class Run:
         self.charter = self._charter()
 
     def plan(self, number: int = 0) -> RoundPlan:
-        """The plan of a round."""
-        return plan_round(self.charter, number)
+        """The plan of a round: the first one, or the one that follows the last that was run."""
+        return plan_round(self.charter, number, self.result.model if number else None)
 
     def prune(self, plan: RoundPlan, current: LayerStore) -> dict[str, LayerStore]:
         """Every institution's pruned copy of the layers it samples: its own mask, and its own changes of what stays."""

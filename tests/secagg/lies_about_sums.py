@@ -62,7 +62,7 @@ def _again(attempt: int, gone: str) -> Make:
     return lambda scene: seal(message, identity("server"))
 
 
-def _survivors(attempt: int, participants: str, survivors: str) -> Make:
+def _survivors(attempt: int, participants: str, survivors: str, gone: str = "") -> Make:
     message = Survivors(
         charter=STAGED.digest,
         round=0,
@@ -71,6 +71,8 @@ def _survivors(attempt: int, participants: str, survivors: str) -> Make:
         attempt=attempt,
         participants=tuple(participants.split()),
         survivors=tuple(survivors.split()),
+        gone=tuple(gone.split()),
+        start=STAGED.start,
     )
     return lambda scene: seal(message, identity("server"))
 

@@ -87,7 +87,9 @@ def round_context(
         base=Base(
             layers=len(lanes),
             pruned=tuple(
-                Tensor(name=f"lane{index}", layer=index, rows=1, columns=length, dtype="float32", digest="d" * 64)
+                Tensor(
+                    name=f"lane{index}", layer=index, rows=1, columns=max(1, length), dtype="float32", digest="d" * 64
+                )
                 for index, (length, _) in enumerate(lanes)
             ),
             rest={},
@@ -117,7 +119,7 @@ def round_context(
         )
         for index, (length, cohort) in enumerate(lanes)
     )
-    return RoundContext(charter, round_index, tuple(made))
+    return RoundContext(charter, round_index, tuple(made), "5" * 64)
 
 
 def snapshot(machine: Client | Server) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _second_attempt(played: WatchedRound, there: list[int]) -> None:
         played.clients[index].know_eligible(ELIGIBLE)
         played.masked(index, values)
     names = [CONTEXT.roster[index] for index in everybody]
-    survivors = played.survivors(*names, of="values", participants=tuple(names), attempt=1)
+    survivors = played.survivors(*names, of="values", participants=tuple(names), attempt=1, gone=("i3",))
     signed = [played.tell(index, survivors) for index in everybody]
     for index in everybody:
         _try(played, index, played.confirmed(survivors, signed))

@@ -75,7 +75,8 @@ class _Point:
 
     def machine(self) -> Client | Server:
         """The machine there; its context counts what it opens."""
-        context = _Watched(self.way.context.charter, self.way.context.round, self.way.context.lanes)
+        given = self.way.context
+        context = _Watched(given.charter, given.round, given.lanes, given.start)
         fresh = SmallRound(context)
         machine = fresh.server if self.of_server else fresh.clients[0]
         for call in self.way.calls[: self.position]:

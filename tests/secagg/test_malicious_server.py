@@ -327,6 +327,8 @@ def _counted(folder: Path, counts: Callable[[int], NDArray[Any]]) -> tuple[NDArr
         attempt=0,
         participants=names,
         survivors=names[:-1],
+        gone=(),
+        start=plan.context.start,
     )
     participation = Participation(plan.context).with_survivors(message, None, (), ())
     words = lane.votes.pack(counts(lane.length))

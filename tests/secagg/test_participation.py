@@ -34,11 +34,15 @@ def _names(indices: Collection[int]) -> tuple[str, ...]:
 
 
 def _survivors(
-    name: SumName, survivors: Collection[int], participants: Collection[int] = _ALL, attempt: int = 0
+    name: SumName,
+    survivors: Collection[int],
+    participants: Collection[int] = _ALL,
+    attempt: int = 0,
+    gone: Collection[int] = (),
 ) -> Survivors:
     header = {"charter": _CONTEXT.digest, "round": 0, "sender": "server", "sum": name, "attempt": attempt}
-    body = {"participants": _names(participants), "survivors": _names(survivors)}
-    return Survivors.model_validate(header | body)
+    body = {"participants": _names(participants), "survivors": _names(survivors), "gone": _names(gone)}
+    return Survivors.model_validate(header | body | {"start": _CONTEXT.start})
 
 
 def _again(gone: Collection[int], attempt: int = 1) -> Again:
@@ -252,9 +256,9 @@ def test_in_a_repeated_attempt_the_margin_is_there_anew_and_who_missed_its_excha
     assert not once.exceeded(left - {0})
     assert once.exceeded(left - {0, 1})
     # Only i1 ... i5 exchanged keys again: i0 uses the margin up, and i1 would be one too many.
-    message = _survivors("values", left - {0}, participants=left - {0}, attempt=1)
+    message = _survivors("values", left - {0}, participants=left - {0}, attempt=1, gone=[6, 7])
     assert once.with_survivors(message, None, (), ()).contributors("values") == {1, 2, 3, 4, 5}
-    message = _survivors("values", left - {0, 1}, participants=left - {0}, attempt=1)
+    message = _survivors("values", left - {0, 1}, participants=left - {0}, attempt=1, gone=[6, 7])
     with pytest.raises(RemoteProtocolError, match="more are missing from the values sum than the bar allows for"):
         once.with_survivors(message, None, (), ())
 
@@ -325,3 +329,18 @@ def _accepts(do: Callable[[], object]) -> bool:
     except RemoteProtocolError:
         return False
     return True
+
+
+def test_nobody_confirms_a_sum_with_somebody_who_starts_from_another_model() -> None:
+    message = _survivors("votes", _ALL).model_copy(update={"start": "0" * 64})
+    with pytest.raises(RemoteProtocolError, match=f"is said to start from model {'0' * 64}; we start from {'5' * 64}"):
+        Participation(_CONTEXT).with_survivors(message, None, (), ())
+
+
+def test_nobody_confirms_values_with_somebody_who_was_told_of_others_gone() -> None:
+    once = _voted().with_gone(_again([6, 7]), None)
+    left = _ALL - {6, 7}
+    for gone in ([], [6], [0, 6, 7]):
+        message = _survivors("values", left, participants=left, attempt=1, gone=gone)
+        with pytest.raises(RemoteProtocolError, match="Others are said to be gone than those that we were told of"):
+            once.with_survivors(message, None, (), ())

@@ -116,8 +116,8 @@ class WatchedRound(SmallRound):
 
     def survivors(self, *names: str, of: SumName = "votes", **changes: Any) -> Survivors:
         """What the server may say: of all participants these survived."""
-        said = {"sum": of, "attempt": 0, "participants": self.context.roster, "survivors": names}
-        return Survivors(**self._header() | said | changes)
+        said = {"sum": of, "attempt": 0, "participants": self.context.roster, "survivors": names, "gone": ()}
+        return Survivors(**self._header() | {"start": self.context.start} | said | changes)
 
     def confirm(self, index: int, survivors: Survivors) -> Envelope:
         """What an institution signs that confirms whatever the server likes."""

@@ -46,6 +46,23 @@ def _at_a_client(again: Editor, bad: Collector) -> None:
         "more are missing from the values sum than the bar allows for",
         deliver=[again.sign({**body, "participants": everybody, "survivors": everybody[:3]})],
     )
+    survivors = again.find("survivors", sum="values")
+    bad.change(
+        "gone_otherwise",
+        "Nobody is gone any more: whoever believed it would open other positions than aachen.",
+        survivors,
+        "C17",
+        "Others are said to be gone than those that we were told of",
+        lambda body: body.update(gone=[]),
+    )
+    bad.change(
+        "start_otherwise",
+        "Another model is said to be the start: whoever starts from it would open other positions than aachen.",
+        survivors,
+        "C17",
+        "The round is said to start from model",
+        lambda body: body.update(start="0" * 64),
+    )
 
 
 def _at_the_server(again: Editor, bad: Collector) -> None:

@@ -180,6 +180,12 @@ class Round:
         self.sparsity, self.group_of_columns = pattern
 
     @cached_property
+    def start(self) -> str:
+        """Digest of the model that the round starts from: the base model in all vectors."""
+        base = self.charter["base"]
+        return digest({tensor["name"]: tensor["digest"] for tensor in base["pruned"]} | base["rest"])
+
+    @cached_property
     def keys(self) -> dict[str, str]:
         """Everybody's Ed25519 public key."""
         keys = {member["name"]: member["public_key"] for member in self.charter["roster"]}

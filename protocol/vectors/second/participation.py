@@ -41,6 +41,8 @@ class Participation:
         which = body["sum"]
         participants = self.round.indices("C16", body["participants"], self.eligible(which))
         survivors = self.round.indices("C16", body["survivors"], participants)
+        require("C17", body["start"] == self.round.start)
+        require("C17", body["gone"] == self.round.names(self.gone))
         require("C17", which == "votes" or body["attempt"] > 0 or participants == self.eligible(which))
         if client is not None:
             require("C18", client in survivors)

@@ -205,6 +205,8 @@ class Server:
         named = {
             "participants": self._round.names(self._participants(self._which)),
             "survivors": self._round.names(survivors),
+            "gone": self._round.names(self._participation.gone),
+            "start": self._round.start,
         }
         message = self._in_sum("survivors", **named)
         body = self._round.open(message[1])
