@@ -330,7 +330,7 @@ class Client:
             )
         self._check_attempt(name, message.attempt)
         contributors = self._participation.contributors(name)
-        check_quorum(self._context, message, self._index, contributors)
+        check_quorum(self._context, message, self._index, contributors, self._entropy)
         self._record(f"unmask {name}", chosen)
         groups = self._exchanges[name].reveal(name, self._participation.participants(name), contributors)
         self._state = after

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fedspallm_secure.charter import Charter, drawn_order, unmasking_threshold
 from fedspallm_secure.secagg.graph import make_graph
 from fedspallm_secure.secagg.lanes import Lane
+from fedspallm_secure.secagg.spotcheck import spot_check
 
 __all__ = ["Group", "make_groups"]
 
@@ -27,7 +28,9 @@ class Group:
         neighbours: member -> with whom it shares masks, ascending.
         holders: member -> who holds shares of its secrets, ascending.
         threshold: t, shares that reconstruct a secret.
-        quorum: members that must confirm the survivors before anyone hands out a share, 2 quorum > n + c.
+        quorum: members that must confirm the survivors before anyone hands out a share, 2 quorum > n + c: the fewest
+            in the complete graph, all but the promised drop-outs in a sparse one.
+        sample: of their signatures, how many each member verifies.
     """
 
     index: int
@@ -37,6 +40,7 @@ class Group:
     holders: Mapping[int, tuple[int, ...]]
     threshold: int
     quorum: int
+    sample: int
 
 
 def make_groups(charter: Charter, round_index: int, lanes: Sequence[Lane]) -> tuple[Group, ...]:
@@ -55,6 +59,8 @@ def _group(charter: Charter, round_index: int, index: int, cohort: tuple[int, ..
     order = drawn_order(f"graph/{index}", bytes.fromhex(charter.beacon), round_index, n)
     graph = make_graph(n, parameters.colluders, parameters.dropouts, order)
 
+    quorum = unmasking_threshold(n, parameters.colluders) if graph.complete else n - parameters.dropouts
+
     def members(positions: Sequence[int]) -> tuple[int, ...]:
         return tuple(cohort[position] for position in positions)
 
@@ -65,5 +71,6 @@ def _group(charter: Charter, round_index: int, index: int, cohort: tuple[int, ..
         neighbours={member: members(graph.neighbours[at]) for at, member in enumerate(cohort)},
         holders={member: members(graph.holders(at)) for at, member in enumerate(cohort)},
         threshold=graph.threshold,
-        quorum=unmasking_threshold(n, parameters.colluders),
+        quorum=quorum,
+        sample=spot_check(n, parameters.colluders, quorum),
     )

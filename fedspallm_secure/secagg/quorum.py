@@ -1,17 +1,20 @@
 """The signatures without which nobody hands out a share: a quorum of every cohort confirmed the same survivors.
 
 Any two quorums of a cohort share an honest member (2 quorum > n + c), and an honest member confirms once a sum. So all
-who hand out shares do it for the same survivors, whatever the server tells whom.
+who hand out shares do it for the same survivors, whatever the server tells whom. In a large cohort the quorum is larger
+than it must be, and each client verifies a part of the signatures that nobody can foresee: see `spotcheck`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Confirm, Confirmed, check_signatures
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.groups import Group
+from fedspallm_secure.secagg.keys import Entropy
+from fedspallm_secure.secagg.spotcheck import drawn_by
 
 __all__ = ["check_quorum", "quorum_of"]
 
@@ -22,21 +25,20 @@ def quorum_of(context: RoundContext, names: Iterable[str], groups: Collection[Gr
     Returns:
         Those names, and the groups that lack some all the same.
     """
-    lacking = {group.index: group.quorum for group in groups}
-    chosen = []
-    for name in names:
-        helped = [group.index for group in context.groups_of(context.indices[name]) if lacking.get(group.index, 0) > 0]
-        if helped:
-            chosen.append(name)
-        for index in helped:
-            lacking[index] -= 1
-    return chosen, [group for group in groups if lacking[group.index] > 0]
+    return _enough(context, names, groups, lambda group: group.quorum)
 
 
-def check_quorum(context: RoundContext, message: Confirmed, index: int, survivors: Collection[int]) -> None:
+def check_quorum(
+    context: RoundContext, message: Confirmed, index: int, survivors: Collection[int], entropy: Entropy
+) -> None:
     """Refuse confirmations that are no quorum in a group of the client with roster index `index`.
 
-    As many signatures are verified as give all of its groups their quorum.
+    Args:
+        context: of the round.
+        message: the server's.
+        index: the client's roster index.
+        survivors: whom it confirmed.
+        entropy: chooses the signatures to verify where not all are.
 
     Raises:
         RemoteProtocolError: a signature that does not hold, of nobody who survived, or too few.
@@ -45,7 +47,8 @@ def check_quorum(context: RoundContext, message: Confirmed, index: int, survivor
     for name in message.signatures:
         if context.indices.get(name, -1) not in survivors:
             raise RemoteProtocolError(f"{name!r} confirmed the survivors without being one.", todo)
-    names, lacking = quorum_of(context, sorted(message.signatures), context.groups_of(index))
+    groups = context.groups_of(index)
+    _, lacking = quorum_of(context, message.signatures, groups)
     if lacking:
         group = lacking[0]
         members = {context.roster[member] for member in group.cohort}
@@ -54,6 +57,9 @@ def check_quorum(context: RoundContext, message: Confirmed, index: int, survivor
             f"survivors; {group.quorum} are needed.",
             todo,
         )
+    all_verified = all(group.sample == group.quorum for group in groups)
+    order = sorted(message.signatures) if all_verified else drawn_by(entropy(32), message.signatures)
+    names, _ = _enough(context, order, groups, lambda group: group.sample)
     confirm = Confirm(
         charter=context.digest,
         round=context.round,
@@ -63,3 +69,17 @@ def check_quorum(context: RoundContext, message: Confirmed, index: int, survivor
         survivors=message.survivors,
     )
     check_signatures(confirm, ((name, message.signatures[name]) for name in names), context.keys)
+
+
+def _enough(
+    context: RoundContext, names: Iterable[str], groups: Collection[Group], needed: Callable[[Group], int]
+) -> tuple[list[str], list[Group]]:
+    lacking = {group.index: needed(group) for group in groups}
+    chosen = []
+    for name in names:
+        helped = [group.index for group in context.groups_of(context.indices[name]) if lacking.get(group.index, 0) > 0]
+        if helped:
+            chosen.append(name)
+        for index in helped:
+            lacking[index] -= 1
+    return chosen, [group for group in groups if lacking[group.index] > 0]

@@ -135,7 +135,7 @@ def graphs(given: Json) -> Json:
     neighbours = [list(mine) for mine in graph.neighbours]
     return {
         "threshold": graph.threshold,
-        "quorum": quorum(n, c),
+        "quorum": quorum(n, c) if graph.complete else n - d,
         "holds_own_share": 0 in graph.holders[0],
         "neighbours_of_0": neighbours[0],
         "neighbours_digest": digest(neighbours),

@@ -279,7 +279,7 @@ KEYS: tuple[Mutation, ...] = (
     Mutation(
         "a quorum does not reckon with colluders",
         "secagg/groups.py",
-        (("quorum=unmasking_threshold(n, parameters.colluders)", "quorum=unmasking_threshold(n, 0)"),),
+        (("unmasking_threshold(n, parameters.colluders) if", "unmasking_threshold(n, 0) if"),),
         _SERVER,
     ),
     Mutation(

@@ -114,7 +114,7 @@ SUMS: tuple[Mutation, ...] = (
     Mutation(
         "nobody need confirm",
         _CLIENT,
-        _without("check_quorum(self._context, message, self._index, contributors)"),
+        _without("check_quorum(self._context, message, self._index, contributors, self._entropy)"),
         _SERVER,
     ),
     Mutation(
@@ -232,7 +232,7 @@ SUMS: tuple[Mutation, ...] = (
     Mutation(
         "a quorum is one less",
         "secagg/quorum.py",
-        (("{group.index: group.quorum for", "{group.index: group.quorum - 1 for"),),
+        (("lambda group: group.quorum)", "lambda group: group.quorum - 1)"),),
         _SERVER,
     ),
     Mutation(
@@ -240,11 +240,23 @@ SUMS: tuple[Mutation, ...] = (
         "secagg/quorum.py",
         (
             (
-                "sorted(message.signatures), context.groups_of(index))",
-                "sorted(message.signatures), context.groups_of(index)[:1])",
+                "groups = context.groups_of(index)\n",
+                "groups = context.groups_of(index)[:1]\n",
             ),
         ),
         _SERVER,
+    ),
+    Mutation(
+        "a client verifies one signature less than it must",
+        "secagg/spotcheck.py",
+        (("    return quorum\n", "    return quorum - 1\n"),),
+        ("tests/secagg/test_spotcheck.py",),
+    ),
+    Mutation(
+        "the signatures that are verified can be foreseen",
+        "secagg/quorum.py",
+        (("else drawn_by(entropy(32), message.signatures)", "else sorted(message.signatures)"),),
+        ("tests/secagg/test_spotcheck.py",),
     ),
     Mutation(
         "confirmations need no signature",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedspallm_secure.secagg import Group, RoundContext
 from fedspallm_secure.secagg.degree import compute_degree
 from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
+from fedspallm_secure.secagg.spotcheck import spot_check
 from tests.secagg.small_round import round_context
 
 _MANY = COMPLETE_UP_TO + 7
@@ -111,7 +112,7 @@ def _sparse(round_index: int = 0, lanes: Sequence[tuple[int, Sequence[int]]] | N
 
 @settings(max_examples=20)
 @given(st.integers(0, 100))
-def test_in_a_large_cohort_neighbours_hold_the_shares_and_a_quorum_is_still_of_the_whole_cohort(number: int) -> None:
+def test_in_a_large_cohort_neighbours_hold_the_shares_and_all_but_the_drop_outs_are_a_quorum(number: int) -> None:
     large, small = _sparse(number).groups
     degree = compute_degree(_MANY, 2, 1)
     assert degree is not None
@@ -119,7 +120,8 @@ def test_in_a_large_cohort_neighbours_hold_the_shares_and_a_quorum_is_still_of_t
     assert {len(joined) for joined in large.neighbours.values()} == {degree.neighbours}
     assert large.holders == large.neighbours
     assert large.threshold == degree.threshold < large.quorum
-    assert 2 * (large.quorum - 1) <= _MANY + 2 < 2 * large.quorum
+    assert large.quorum == _MANY - 1
+    assert large.sample == spot_check(_MANY, 2, _MANY - 1) < large.quorum
     assert small.holders[0] == tuple(range(5))
 
 

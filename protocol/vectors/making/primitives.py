@@ -143,7 +143,7 @@ def graphs(given: Json) -> Json:
     neighbours = [list(mine) for mine in graph.neighbours]
     return {
         "threshold": graph.threshold,
-        "quorum": unmasking_threshold(n, c),
+        "quorum": unmasking_threshold(n, c) if graph.complete else n - d,
         "holds_own_share": 0 in graph.holders(0),
         "neighbours_of_0": neighbours[0],
         "neighbours_digest": hashlib.sha256(rfc8785.dumps(neighbours)).hexdigest(),

@@ -233,7 +233,7 @@ class Round:
                     {cohort[at]: tuple(cohort[i] for i in graph.neighbours[at]) for at in range(n)},
                     {cohort[at]: tuple(cohort[i] for i in graph.holders[at]) for at in range(n)},
                     graph.threshold,
-                    quorum(n, c),
+                    quorum(n, c) if graph.complete else n - d,
                 )
             )
         return groups

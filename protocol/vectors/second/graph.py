@@ -53,6 +53,7 @@ class Graph:
     neighbours: tuple[tuple[int, ...], ...]
     holders: tuple[tuple[int, ...], ...]
     threshold: int
+    complete: bool
 
 
 def make_graph(n: int, c: int, d: int, around: Sequence[int]) -> Graph:
@@ -61,11 +62,11 @@ def make_graph(n: int, c: int, d: int, around: Sequence[int]) -> Graph:
     everybody = range(n)
     if sparse is None:
         others = tuple(tuple(other for other in everybody if other != one) for one in everybody)
-        return Graph(others, tuple(tuple(everybody) for _ in everybody), quorum(n, c))
+        return Graph(others, tuple(tuple(everybody) for _ in everybody), quorum(n, c), True)
     k, t = sparse
     place = {member: p for p, member in enumerate(around)}
     joined = tuple(
         tuple(sorted({around[(place[one] + sign * j) % n] for j in range(1, k // 2 + 1) for sign in (1, -1)}))
         for one in everybody
     )
-    return Graph(joined, joined, t)
+    return Graph(joined, joined, t, False)
