@@ -21,6 +21,7 @@ from statistics import mean, median
 from time import thread_time
 from typing import Annotated, Any, Optional, cast
 
+import matplotlib
 import numpy as np
 import typer
 from matplotlib.figure import Figure
@@ -52,6 +53,7 @@ class Scale:
         dropouts: d of the charter: as many as vanish, or more where that costs nothing or is the default.
         neighbours: k, with how many a client masks and shares.
         threshold: t, shares that open a secret.
+        verified: signatures under the survivors that a client verifies.
         client_seconds: of one that did not vanish.
         check_seconds: of one that did not vanish.
         server_seconds: without the check.
@@ -68,6 +70,7 @@ class Scale:
     dropouts: int
     neighbours: int
     threshold: int
+    verified: int
     client_seconds: float
     check_seconds: float
     server_seconds: float
@@ -134,6 +137,7 @@ def measure(clients: int, rate: int, words: int, advance: Advance) -> Scale:
         dropouts=dropouts,
         neighbours=len(group.neighbours[0]),
         threshold=group.threshold,
+        verified=group.sample,
         client_seconds=view + median(one.total("exchange", "votes") for one in costs),
         check_seconds=median(one.total("check") for one in judges),
         server_seconds=cost.total("exchange", "votes"),
@@ -171,7 +175,8 @@ def draw(scales: Sequence[Scale], path: Path) -> None:
     axes.grid(axis="y", linewidth=0.5)
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scale"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _view_seconds(context: RoundContext) -> float:
