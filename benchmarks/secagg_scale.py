@@ -211,7 +211,7 @@ def main(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Seconds, bytes and memory of one secure sum by number of clients and drop-outs; all of it takes an hour."""
+    """Seconds, bytes and memory of one secure sum by number of clients and drop-outs; all takes half an hour."""
     steps = TerminalSteps(Console(stderr=True))
     scales = []
     for n in clients or _CLIENTS:
