@@ -2,8 +2,9 @@
 
 One lane, no model. Messages cross as bytes: making and reading them is their sender's and their receiver's work. Masked
 words cross beside them; their sender hashes them, and the server hashes them again and adds them to one running total,
-as if it read them from a store. Time is that of the processor in the thread that works, so that neither the machine's
-other programs count nor the other participants, who are in the same process.
+as if it read them from a store. It hashes every message into its log, and does not write it; what a client is shown of
+the log beside each message, a note and some hashes, is not counted. Time is that of the processor in the thread that
+works, so that neither the machine's other programs count nor the other participants, who are in the same process.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from fedspallm_secure.secagg import (
     values_packing,
     votes_packing,
 )
+from fedspallm_secure.tlog import HeldLog, origin_of
 from fedspallm_secure.workspace import Journal
 
 __all__ = ["ClientSide", "Cost", "MeasuredRound", "ServerSide", "Step", "one_lane"]
@@ -125,7 +127,8 @@ class ServerSide:
     def __init__(self, context: RoundContext) -> None:
         self._cost = Cost()
         self._lane = context.lanes[0]
-        self._server = Server(context, _identity(context.charter.server))
+        self._log = HeldLog(origin_of(context.digest))
+        self._server = Server(context, _identity(context.charter.server), self._log)
         self._total = np.zeros(0, np.uint64)
         self._blobs: dict[str, str] = {}
 
@@ -146,12 +149,15 @@ class ServerSide:
                 self._add(envelope.signatures[0].keyid, words)
             if self._server.state in (ServerState.ADDING_VOTES, ServerState.ADDING_VALUES):
                 deliveries += self._publish()
+            self._log.take_new()
             return _packets(deliveries)
 
     def close(self, step: Step) -> list[tuple[str, bytes]]:
         """Go on without those whose message did not come."""
         with self._cost.clock(step):
-            return _packets(self._server.close())
+            deliveries = self._server.close()
+            self._log.take_new()
+            return _packets(deliveries)
 
     def know_eligible(self, step: Step, length: int) -> None:
         """As the server's own."""

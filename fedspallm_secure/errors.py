@@ -10,6 +10,7 @@ __all__ = [
     "CharterError",
     "ConfigError",
     "DataError",
+    "EquivocationError",
     "FedspallmError",
     "FetchError",
     "LocalProtocolError",
@@ -73,6 +74,23 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """A peer sent something that the protocol does not allow: the sender's fault."""
+
+
+class EquivocationError(RemoteProtocolError):
+    """The keeper of a log did not show one version of it to continue the one before.
+
+    Two notes of equal size and other roots prove by themselves that it signed two logs; of other sizes, together with
+    the two logs.
+
+    Args:
+        problem: as for all.
+        todo: as for all.
+        notes: the two checkpoints that contradict each other, as they were signed.
+    """
+
+    def __init__(self, problem: str, todo: str, notes: tuple[str, str]) -> None:
+        super().__init__(problem, todo)
+        self.notes = notes
 
 
 class NumericalError(FedspallmError):

@@ -3,7 +3,7 @@
 from fedspallm_secure.messages.bodies import Message
 from fedspallm_secure.messages.canonical import Frozen, canonical, digest
 from fedspallm_secure.messages.checks import Attest, Attested, ModelStatement, Proof, Proofs, Unproven
-from fedspallm_secure.messages.envelope import Envelope
+from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Envelope
 from fedspallm_secure.messages.exchange import (
     Advertise,
     Advertised,
@@ -14,11 +14,14 @@ from fedspallm_secure.messages.exchange import (
     Shares,
 )
 from fedspallm_secure.messages.fields import Base64, Count, Hex32, LaneName, Name, SumName
+from fedspallm_secure.messages.linking import Linked, LogHead
 from fedspallm_secure.messages.signing import (
     Identity,
+    Signer,
     check_signatures,
     decode_base64,
     open_envelope,
+    pre_authentication_encoding,
     seal,
 )
 from fedspallm_secure.messages.sums import (
@@ -33,6 +36,7 @@ from fedspallm_secure.messages.sums import (
 )
 
 __all__ = [
+    "PAYLOAD_TYPE",
     "Advertise",
     "Advertised",
     "Again",
@@ -50,6 +54,8 @@ __all__ = [
     "Identity",
     "LaneBlob",
     "LaneName",
+    "Linked",
+    "LogHead",
     "Masked",
     "Message",
     "ModelStatement",
@@ -59,6 +65,7 @@ __all__ = [
     "Revealed",
     "Share",
     "Shares",
+    "Signer",
     "SumName",
     "Sums",
     "Survivors",
@@ -69,5 +76,6 @@ __all__ = [
     "decode_base64",
     "digest",
     "open_envelope",
+    "pre_authentication_encoding",
     "seal",
 ]

@@ -15,12 +15,13 @@ from typing import Literal
 from fedspallm_secure.messages.envelope import Envelope
 from fedspallm_secure.messages.exchange import InRound
 from fedspallm_secure.messages.fields import Hex8, Hex32, Name
+from fedspallm_secure.messages.linking import Linked
 from fedspallm_secure.messages.sums import InSum
 
 __all__ = ["Attest", "Attested", "ModelStatement", "Proof", "Proofs", "Unproven"]
 
 
-class Proof(InSum):
+class Proof(InSum, Linked):
     """A client's inner products with the challenge's vectors, masked: for each of its groups one a modulus."""
 
     kind: Literal["proof"] = "proof"
@@ -34,7 +35,7 @@ class Proofs(InSum):
     proofs: tuple[Envelope, ...]
 
 
-class Attest(InSum):
+class Attest(InSum, Linked):
     """The witness recomputed the sum whose `sums` message has this digest."""
 
     kind: Literal["attest"] = "attest"
@@ -55,8 +56,8 @@ class Unproven(InSum):
     missing: tuple[Name, ...]
 
 
-class ModelStatement(InRound):
-    """The digest of the model that the sender computed from the published sums."""
+class ModelStatement(InRound, Linked):
+    """The digest of the model that the sender computed from the published sums. The server's is not linked."""
 
     kind: Literal["model"] = "model"
     model: Hex32

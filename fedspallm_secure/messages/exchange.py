@@ -16,6 +16,7 @@ from typing import Literal
 from fedspallm_secure.messages.canonical import Frozen
 from fedspallm_secure.messages.envelope import Envelope
 from fedspallm_secure.messages.fields import Base64, Count, Hex32, Name
+from fedspallm_secure.messages.linking import Linked
 
 __all__ = ["Advertise", "Advertised", "Again", "GroupCommitments", "GroupKeys", "InRound", "Share", "Shares"]
 
@@ -35,7 +36,7 @@ class GroupKeys(Frozen):
     values: Hex32 | None
 
 
-class Advertise(InRound):
+class Advertise(InRound, Linked):
     """A client's fresh X25519 public keys, `groups` being those of the groups it is in, in order."""
 
     kind: Literal["advertise"] = "advertise"
@@ -59,7 +60,7 @@ class GroupCommitments(Frozen):
     values: Hex32 | None
 
 
-class Share(InRound):
+class Share(InRound, Linked):
     """A client's shares, sealed: peer's name -> ciphertext; and what the seeds' reconstruction is checked against."""
 
     kind: Literal["share"] = "share"

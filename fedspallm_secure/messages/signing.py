@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
@@ -21,9 +22,32 @@ from fedspallm_secure.messages.bodies import Message
 from fedspallm_secure.messages.canonical import canonical
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE, Envelope, Signature
 
-__all__ = ["Identity", "check_signatures", "decode_base64", "open_envelope", "seal"]
+__all__ = [
+    "Identity",
+    "Signer",
+    "check_signatures",
+    "decode_base64",
+    "open_envelope",
+    "pre_authentication_encoding",
+    "seal",
+]
 
 _messages: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+class Signer(Protocol):
+    """Whoever signs: a participant with its key at hand, or what stands in for one."""
+
+    @property
+    def name(self) -> str:
+        """The participant's name."""
+
+    @property
+    def public(self) -> str:
+        """Its Ed25519 public key, 64 hexadecimal digits."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Its Ed25519 signature over `data`, 64 bytes."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +62,19 @@ class Identity:
         """The public key, 64 hexadecimal digits."""
         return self.key.public_key().public_bytes_raw().hex()
 
+    def sign(self, data: bytes) -> bytes:
+        """The signature over `data`, 64 bytes."""
+        return self.key.sign(data)
 
-def seal(message: Message, identity: Identity) -> Envelope:
-    """Sign `message` as `identity`."""
+
+def seal(message: Message, signer: Signer) -> Envelope:
+    """Sign `message` as `signer`."""
     payload = canonical(message)
-    signature = identity.key.sign(_pre_authentication_encoding(payload))
+    signature = signer.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
     return Envelope(
         payloadType=PAYLOAD_TYPE,
         payload=base64.b64encode(payload).decode(),
-        signatures=(Signature(keyid=identity.name, sig=base64.b64encode(signature).decode()),),
+        signatures=(Signature(keyid=signer.name, sig=base64.b64encode(signature).decode()),),
     )
 
 
@@ -110,6 +138,11 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
+def pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
+    """What DSSE signs, version 1: `payload` and its type `kind`, so that neither can be read as another."""
+    return b"DSSEv1 %d %b %d %b" % (len(kind.encode()), kind.encode(), len(payload), payload)
+
+
 def _member(name: str, value: str) -> bytes:
     return rfc8785.dumps(name) + b":" + rfc8785.dumps(value)
 
@@ -117,15 +150,9 @@ def _member(name: str, value: str) -> bytes:
 def _verify(payload: bytes, signature: str, who: str, key: str) -> None:
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        public.verify(decode_base64(signature), _pre_authentication_encoding(payload))
+        public.verify(decode_base64(signature), pre_authentication_encoding(PAYLOAD_TYPE, payload))
     except (InvalidSignature, ValueError) as error:
         raise RemoteProtocolError(
             f"The signature of {who!r} does not hold.",
             "Nothing was changed; ask the sender which key and version it runs.",
         ) from error
-
-
-def _pre_authentication_encoding(payload: bytes) -> bytes:
-    """PAE of the DSSE specification, version 1."""
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

@@ -15,6 +15,7 @@ from typing import Literal
 from fedspallm_secure.messages.canonical import Frozen
 from fedspallm_secure.messages.exchange import InRound
 from fedspallm_secure.messages.fields import Base64, Count, Hex32, Hex33, LaneName, Name, SumName
+from fedspallm_secure.messages.linking import Linked, LogHead
 
 __all__ = ["Confirm", "Confirmed", "InSum", "LaneBlob", "Masked", "Revealed", "Sums", "Survivors", "Unmask"]
 
@@ -34,7 +35,7 @@ class LaneBlob(Frozen):
     blob: Hex32
 
 
-class Masked(InSum):
+class Masked(InSum, Linked):
     """A client's masked lanes: those whose cohort it is in, in the charter's order."""
 
     kind: Literal["masked"] = "masked"
@@ -45,7 +46,8 @@ class Survivors(InSum):
     """Who could take part, whose lanes came, and without which voters values go on, all in the order of the roster.
 
     `start` is the digest of the model that the round starts from: with it and `gone`, whoever confirms agrees on which
-    positions are eligible.
+    positions are eligible. `log` is everything that stands in the log before this message: whoever confirms agrees on
+    that too.
     """
 
     kind: Literal["survivors"] = "survivors"
@@ -53,10 +55,14 @@ class Survivors(InSum):
     survivors: tuple[Name, ...]
     gone: tuple[Name, ...]
     start: Hex32
+    log: LogHead
 
 
 class Confirm(InSum):
-    """The digest of the only `survivors` message of this sum that the sender hands out shares for."""
+    """The digest of the only `survivors` message of this sum that the sender hands out shares for.
+
+    It says nothing of the log but what `survivors` says, so that everybody's text is the same.
+    """
 
     kind: Literal["confirm"] = "confirm"
     survivors: Hex32
@@ -77,7 +83,7 @@ class Revealed(Frozen):
     keys: dict[Name, Hex33]
 
 
-class Unmask(InSum):
+class Unmask(InSum, Linked):
     """The shares that a client hands out: one entry for each group it is in, in order."""
 
     kind: Literal["unmask"] = "unmask"

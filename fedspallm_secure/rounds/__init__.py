@@ -1,22 +1,33 @@
 """A round of federated pruning, from pruned layers at every institution to one model."""
 
+from fedspallm_secure.rounds.adding import Adder, AddingUp, add_up
 from fedspallm_secure.rounds.coordinator import CoordinatorRound
+from fedspallm_secure.rounds.durable import DurableRound, held_before
 from fedspallm_secure.rounds.institution import InstitutionRound, Member
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan, plan_round
-from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.rounds.public import MatrixSource, PublicWeights
+from fedspallm_secure.rounds.replay import Replayed, replay
 from fedspallm_secure.rounds.telemetry import LocalTelemetry, RoundTelemetry
 from fedspallm_secure.rounds.witness import attest_sum
 
 __all__ = [
+    "Adder",
+    "AddingUp",
     "CoordinatorRound",
+    "DurableRound",
     "InstitutionRound",
     "LocalTelemetry",
+    "MatrixSource",
     "Member",
     "Outcome",
     "PublicWeights",
+    "Replayed",
     "RoundPlan",
     "RoundTelemetry",
+    "add_up",
     "attest_sum",
+    "held_before",
     "plan_round",
+    "replay",
 ]

@@ -1,23 +1,17 @@
-"""The server in one round: it adds masked lanes up, publishes the sums, and checks that everybody got the same model.
-
-A lane's sum is one running vector: the masked blobs are added to it one after the other, so memory does not grow with
-the number of institutions or with the model.
-"""
+"""The server in one round: it publishes the sums of masked lanes, and checks that everybody got the same model."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from fedspallm_secure.charter import unmasking_threshold
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob, SumName
+from fedspallm_secure.messages import Envelope, LaneBlob, Signer, SumName
+from fedspallm_secure.rounds.adding import Adder
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
-from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
 from fedspallm_secure.rounds.telemetry import RoundTelemetry
-from fedspallm_secure.secagg import Delivery, Lane, Participation, Server, ServerState
-from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.secagg import Delivery, Participation, Server, ServerState
+from fedspallm_secure.tlog import HeldLog
 from fedspallm_secure.workspace import LayerStore
 
 __all__ = ["CoordinatorRound"]
@@ -29,30 +23,48 @@ class CoordinatorRound:
     Args:
         plan: of the round.
         identity: the coordinator's name and signing key.
-        public: the weights the round starts from.
-        blobs: where masked lanes come from, and sums go.
-        output: where the new model's layers are stored.
+        outcome: what published sums mean.
+        add: gives a lane's sum.
+        output: where the new model's layers are stored, or None if only its digest is wanted.
+        log: of the run; takes in every message that is accepted, and every one that follows, in order.
     """
 
     def __init__(
-        self, plan: RoundPlan, identity: Identity, public: PublicWeights, blobs: BlobStore, output: LayerStore
+        self,
+        plan: RoundPlan,
+        identity: Signer,
+        outcome: Outcome,
+        add: Adder,
+        output: LayerStore | None,
+        log: HeldLog,
     ) -> None:
         self._plan = plan
         self._identity = identity
-        self._blobs = blobs
+        self._outcome = outcome
+        self._add = add
         self._output = output
-        self._sums = Server(plan.context, identity)
-        self._outcome = Outcome(plan, public, blobs)
+        self._log = log
+        self._sums = Server(plan.context, identity, log)
         self._published: dict[SumName, tuple[LaneBlob, ...]] = {}
-        self._stated: str | None = None
+        self._computed: str | None = None
         self._due: frozenset[str] = frozenset()
-        self._confirmed: frozenset[str] = frozenset()
-        self._closed = False
+        self._agreed: frozenset[str] = frozenset()
+        self._stated = False
 
     @property
     def model(self) -> str | None:
         """The new model's digest, once every institution that is still there has stated the same one."""
-        return self._stated if self._stated is not None and (self._closed or not self.missing()) else None
+        return self._computed if self._stated else None
+
+    @property
+    def computed(self) -> str | None:
+        """The digest of the model that the coordinator computed, once it could, whatever the institutions state."""
+        return self._computed
+
+    @property
+    def agreed(self) -> tuple[str, ...]:
+        """Who stated the model so far, in roster order."""
+        return tuple(name for name in self._plan.context.roster if name in self._agreed)
 
     @property
     def participation(self) -> Participation:
@@ -76,9 +88,10 @@ class CoordinatorRound:
 
     def missing(self) -> tuple[str, ...]:
         """Whose message of the step that is due has not come, in roster order."""
-        if self._stated is None:
+        if self._computed is None:
             return self._sums.missing()
-        return tuple(name for name in self._plan.context.roster if name in self._due - self._confirmed)
+        left = frozenset() if self._stated else self._due - self._agreed
+        return tuple(name for name in self._plan.context.roster if name in left)
 
     def receive(self, envelope: Envelope) -> list[Delivery]:
         """Take an institution's message, or the witness's.
@@ -90,12 +103,14 @@ class CoordinatorRound:
             ProtocolError: the message is not acceptable.
             StorageError: a payload can't be read or written.
         """
-        if self._stated is not None:
-            due = self._due - self._confirmed
-            sender = compare_statement(self._plan.context, envelope, due, self._identity.name, self._stated)
-            self._confirmed |= {sender}
-            return []
-        return self._go_on(self._sums.receive(envelope))
+        if not self._log.holds(envelope):
+            self._log.check_links(self._plan.context.open(envelope))
+        if self._computed is None:
+            return self._go_on(self._sums.receive(envelope))
+        due = frozenset(self.missing())
+        self._agreed |= {compare_statement(self._plan.context, envelope, due, self._identity.name, self._computed)}
+        self._log.append(envelope)
+        return [] if self.missing() else self._state_model(self._computed)
 
     def close(self) -> list[Delivery]:
         """The deadline of this step passed: go on without those that are missing.
@@ -104,16 +119,15 @@ class CoordinatorRound:
             RemoteProtocolError: too few are left; nothing was revealed.
             StorageError: a payload can't be read or written.
         """
-        if self._stated is None:
+        if self._computed is None:
             return self._go_on(self._sums.close())
         needed = unmasking_threshold(len(self._plan.context.roster), self._plan.charter.parameters.colluders)
-        if len(self._confirmed) < needed:
+        if len(self._agreed) < needed:
             raise RemoteProtocolError(
-                f"{len(self._confirmed)} institutions stated the model {self._stated}; {needed} must before it counts.",
+                f"{len(self._agreed)} institutions stated the model {self._computed}; {needed} must before it counts.",
                 f"Wait for {', '.join(self.missing())}, or start anew under another charter.",
             )
-        self._closed = True
-        return []
+        return self._state_model(self._computed)
 
     def _go_on(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Whatever the machine can't do alone: add up, say how much is eligible, compute the model."""
@@ -126,34 +140,25 @@ class CoordinatorRound:
                 lengths = self._outcome.eligible_lengths(self._published["votes"], self.participation)
                 self._sums.know_eligible(lengths)
             case ServerState.DONE:
-                return deliveries + self._state_model()
+                self._compute_model()
         return deliveries
 
     def _publish(self, name: SumName) -> list[Delivery]:
-        self._published[name] = tuple(self._add(lane) for lane in self._plan.context.lanes)
+        self._published[name] = tuple(self._add(self._sums, name, lane) for lane in self._plan.context.lanes)
         return self._sums.publish(self._published[name])
-
-    def _add(self, lane: Lane) -> LaneBlob:
-        contributions = self._sums.contributions(lane)
-        total = np.zeros(contributions[0][1].words, np.uint64)
-        for name, contribution in contributions:
-            words = self._blobs.get(contribution.blob)
-            if words.size != total.size:
-                raise RemoteProtocolError(
-                    f"{name!r} stored {words.size} words for lane {lane.name}; {total.size} are due.",
-                    "The round fails; ask that institution what it sent.",
-                )
-            total += words
-        self._sums.unmask(lane, total)
-        return LaneBlob(lane=lane.name, words=total.size, blob=self._blobs.put(total))
 
     def _values(self) -> tuple[LaneBlob, ...] | None:
         """The published values if they were shown to be true."""
         return self._published["values"] if self.participation.accepted("values") else None
 
-    def _state_model(self) -> list[Delivery]:
-        self._stated = self._outcome.model(self._published["votes"], self._values(), self.participation, self._output)
+    def _compute_model(self) -> None:
+        self._computed = self._outcome.model(self._published["votes"], self._values(), self.participation, self._output)
         last: SumName = "values" if "values" in self._published else "votes"
         self._due = frozenset(self._plan.context.names(self.participation.contributors(last)))
-        statement = state_model(self._plan.context, self._identity, self._stated)
-        return [Delivery(name, statement) for name in sorted(self._due)]
+
+    def _state_model(self, model: str) -> list[Delivery]:
+        """The last word of the round, once the institutions have had theirs."""
+        statement = state_model(self._plan.context, self._identity, model)
+        self._log.append(statement)
+        self._stated = True
+        return [Delivery(name, statement) for name in self._plan.context.roster if name in self._due]

@@ -7,7 +7,7 @@ was checked. Its weights and masks are read from its own workspace, one tensor a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.charter import Policy, check_policy
 from fedspallm_secure.errors import ModelError
-from fedspallm_secure.messages import Envelope, Identity, LaneBlob
+from fedspallm_secure.messages import Envelope, Identity, LaneBlob, canonical
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
 from fedspallm_secure.rounds.telemetry import LocalTelemetry
 from fedspallm_secure.secagg import Client, ClientState, Entropy, Lane
+from fedspallm_secure.tlog import Evidence, LogView, leaf_hash
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import Journal, LayerStore
 
@@ -36,13 +37,15 @@ class Member:
         identity: its name and signing key.
         entropy: source of its ephemeral keys.
         journal: where it writes down what it reveals, before it does.
+        view: what it has verified of the run's log.
         policy: what it insists on, whatever the charter says.
     """
 
     identity: Identity
     entropy: Entropy
     journal: Journal
-    policy: Policy
+    view: LogView
+    policy: Policy = field(default_factory=Policy)
 
 
 class InstitutionRound:
@@ -79,27 +82,44 @@ class InstitutionRound:
         self._telemetry = telemetry
         self._blobs = blobs
         self._output = output
-        self._sums = Client(plan.context, member.identity, member.entropy, member.journal)
+        self._view = member.view
+        self._sums = Client(plan.context, member.identity, member.entropy, member.journal, member.view.chain)
         self._outcome = Outcome(plan, public, blobs)
         self._counts: tuple[LaneBlob, ...] = ()
         self._clipped: dict[str, tuple[int, int]] = {}
         self._model: str | None = None
+        self._answers: dict[bytes, Envelope | None] = {}
 
     def start(self) -> Envelope:
         """The first message, for the server."""
         return self._sums.advertise()
 
-    def receive(self, envelope: Envelope) -> Envelope | None:
+    def receive(self, envelope: Envelope, evidence: Evidence) -> Envelope | None:
         """Take a message of the server, do what it calls for, and give the answer.
+
+        A message that came before gets the same answer again: a server that was restarted may not have it.
+
+        Args:
+            envelope: the message.
+            evidence: that it stands in the log.
 
         Returns:
             What to send to the server, or None after its last message.
 
         Raises:
             ProtocolError: the message is not acceptable.
+            EquivocationError: the log is another one than was shown before.
             StorageError: a workspace, a payload or the journal can't be read or written.
             ModelError: a pruned weight is not finite.
         """
+        leaf = leaf_hash(canonical(envelope))
+        if leaf not in self._answers:
+            message = self._plan.context.open(envelope)
+            self._view.accept(message, envelope, evidence)
+            self._answers[leaf] = self._answer(envelope)
+        return self._answers[leaf]
+
+    def _answer(self, envelope: Envelope) -> Envelope | None:
         if self._model is not None:
             server = {self._plan.charter.server}
             compare_statement(self._plan.context, envelope, server, self._identity.name, self._model)
@@ -170,4 +190,4 @@ class InstitutionRound:
         participation = self._sums.participation
         sums = self._sums.published.lanes if participation.accepted("values") else None
         self._model = self._outcome.model(self._counts, sums, participation, self._output)
-        return state_model(self._plan.context, self._identity, self._model)
+        return state_model(self._plan.context, self._identity, self._model, self._view.chain)

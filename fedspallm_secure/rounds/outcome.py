@@ -144,6 +144,17 @@ class Outcome:
         Returns:
             The model's digest, 64 hexadecimal digits.
         """
+        return model_digest(self.tensors(counts, sums, participation, output, progress))
+
+    def tensors(
+        self,
+        counts: Sequence[LaneBlob],
+        sums: Sequence[LaneBlob] | None,
+        participation: Participation,
+        output: LayerStore | None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """The same, but for the result: every tensor's name -> its digest."""
         lanes = self._plan.lanes
         work = zip(lanes, counts, sums if sums is not None else [None] * len(lanes), strict=False)
         digests = dict(self._plan.charter.base.rest)
@@ -156,7 +167,7 @@ class Outcome:
                 progress()
             if output is not None:
                 output.write(layer, weights)
-        return model_digest(digests)
+        return digests
 
     def _words(self, blob: LaneBlob, due: int) -> NDArray[np.uint64]:
         words = self._blobs.get(blob.blob)

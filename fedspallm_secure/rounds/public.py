@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from fedspallm_secure.aggregation import RowScales, row_scales
 from fedspallm_secure.charter import Tensor, tensor_digest
 from fedspallm_secure.errors import StorageError
-from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["PublicWeights"]
+__all__ = ["MatrixSource", "PublicWeights"]
+
+
+class MatrixSource(Protocol):
+    """Where a model's matrices are read from: layer files, or a model folder."""
+
+    def weights(self, layer: int, name: str) -> NDArray[Any]:
+        """The matrix (outputs, inputs) of one parameter; StorageError if it can't be read."""
 
 
 class PublicWeights:
     """The global model's pruned-to-be matrices at the start of a round.
 
     Args:
-        store: their layer files.
+        store: where they are read.
     """
 
-    def __init__(self, store: LayerStore) -> None:
+    def __init__(self, store: MatrixSource) -> None:
         self._store = store
         self._scales: dict[str, RowScales] = {}
 

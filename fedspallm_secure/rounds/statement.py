@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, ModelStatement, seal
+from fedspallm_secure.messages import Envelope, ModelStatement, Signer
 from fedspallm_secure.secagg import RoundContext
+from fedspallm_secure.tlog import Chain
 
 __all__ = ["compare_statement", "state_model"]
 
 
-def state_model(context: RoundContext, identity: Identity, model: str) -> Envelope:
-    """`identity` states the digest of the model it computed."""
-    statement = ModelStatement(charter=context.digest, round=context.round, sender=identity.name, model=model)
-    return seal(statement, identity)
+def state_model(context: RoundContext, signer: Signer, model: str, chain: Chain | None = None) -> Envelope:
+    """`signer` states the digest of the model it computed, in its `chain` of messages if it has one."""
+    statement = ModelStatement(charter=context.digest, round=context.round, sender=signer.name, model=model)
+    return (Chain() if chain is None else chain).seal(statement, signer)
 
 
 def compare_statement(context: RoundContext, envelope: Envelope, due_from: Collection[str], we: str, ours: str) -> str:

@@ -17,18 +17,18 @@ from fedspallm_secure.messages import (
     Again,
     Attest,
     Envelope,
-    Identity,
     Masked,
     Message,
     Share,
+    Signer,
     Sums,
     Survivors,
     Unmask,
     digest,
-    seal,
 )
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.secagg import Participation, RoundContext, Unmasking
+from fedspallm_secure.tlog import Chain
 from fedspallm_secure.transcript import BlobStore
 
 __all__ = ["attest_sum"]
@@ -36,7 +36,9 @@ __all__ = ["attest_sum"]
 _TODO = "Nothing was signed. The server must explain the difference."
 
 
-def attest_sum(plan: RoundPlan, identity: Identity, log: Iterable[Envelope], blobs: BlobStore) -> Envelope:
+def attest_sum(
+    plan: RoundPlan, identity: Signer, log: Iterable[Envelope], blobs: BlobStore, chain: Chain | None = None
+) -> Envelope:
     """Recompute the last sum that the server published, and vouch for it.
 
     Args:
@@ -44,6 +46,7 @@ def attest_sum(plan: RoundPlan, identity: Identity, log: Iterable[Envelope], blo
         identity: the witness's name and signing key.
         log: everything that was sent in the round, in order.
         blobs: the payloads.
+        chain: what the witness says of the log, if it said something before.
 
     Returns:
         What to send to the server.
@@ -67,7 +70,7 @@ def attest_sum(plan: RoundPlan, identity: Identity, log: Iterable[Envelope], blo
         attempt=sums.attempt,
         sums=digest(sums),
     )
-    return seal(word, identity)
+    return (Chain() if chain is None else chain).seal(word, identity)
 
 
 def _recompute(context: RoundContext, sums: Sums, messages: list[Message], blobs: BlobStore) -> None:

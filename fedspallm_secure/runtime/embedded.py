@@ -7,6 +7,7 @@ reported are those that a network would carry.
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Policy
+from fedspallm_secure.charter import Charter, Policy
 from fedspallm_secure.messages import (
     Attested,
     Confirm,
     Confirmed,
+    Envelope,
     Identity,
     Masked,
     Message,
@@ -34,20 +36,26 @@ from fedspallm_secure.messages import (
     Unmask,
     Unproven,
     canonical,
+    digest,
     open_envelope,
 )
 from fedspallm_secure.rounds import (
+    AddingUp,
     CoordinatorRound,
+    DurableRound,
     InstitutionRound,
     LocalTelemetry,
     Member,
+    Outcome,
     PublicWeights,
     RoundPlan,
     RoundTelemetry,
     attest_sum,
+    held_before,
 )
 from fedspallm_secure.secagg import Delivery, Entropy
-from fedspallm_secure.transcript import BlobStore, Log
+from fedspallm_secure.tlog import LogView, origin_of
+from fedspallm_secure.transcript import BlobStore, Transcript
 from fedspallm_secure.workspace import Journal, LayerStore
 
 __all__ = ["Participants", "RoundResult", "Traffic", "run_round"]
@@ -64,12 +72,24 @@ class Participants:
         institutions: by name, in roster order.
         policies: what each of those insists on that does not take the default.
         witness: who vouches for a sum that the institutions can't check, if the charter names somebody.
+        views: what each of them, and the witness, has verified of the run's log; filled as the run goes on.
     """
 
     server: Identity
     institutions: Mapping[str, Identity]
     policies: Mapping[str, Policy] = field(default_factory=dict)
     witness: Identity | None = None
+    views: dict[str, LogView] = field(default_factory=dict)
+
+    @property
+    def everybody(self) -> list[Identity]:
+        """All who sign the charter."""
+        witness = [] if self.witness is None else [self.witness]
+        return [self.server, *self.institutions.values(), *witness]
+
+    def view(self, name: str, charter: Charter) -> LogView:
+        """What `name` has verified of the log of the run under `charter`."""
+        return self.views.setdefault(name, LogView(origin_of(digest(charter)), charter.server_key))
 
     @classmethod
     def fresh(cls, names: list[str], entropy: Entropy = os.urandom) -> Participants:
@@ -148,6 +168,7 @@ def run_round(
     telemetry: Mapping[str, LocalTelemetry] | None = None,
     entropy: Entropy = os.urandom,
     progress: Callable[[str], None] = lambda text: None,
+    clock: Callable[[], int] = lambda: int(time.time()),
 ) -> RoundResult:
     """One round: from every institution's pruned layers to the next global model.
 
@@ -159,12 +180,13 @@ def run_round(
         participants: everybody's identity.
         public: the weights the round starts from.
         pruned: institution -> its pruned layers.
-        transcript: folder of the log and the payloads.
+        transcript: folder of the run's log and payloads.
         output: where the new model's layers go.
         traffic: counts bytes.
         telemetry: institution -> its figures, which the operator gets as sums; nobody's where left out.
         entropy: source of the ephemeral keys.
         progress: called with a line for people, once an answer.
+        clock: seconds since 1970, for cosignatures.
 
     Returns:
         The new model's digest and the operator's figures.
@@ -172,15 +194,19 @@ def run_round(
     Raises:
         FedspallmError: the round failed; the text says where.
     """
-    log = Log(transcript / "log.jsonl")
-    start = sum(1 for _ in log) if log.path.exists() else 0
-    blobs = {name: _MeteredBlobs(transcript / "blobs", name, traffic) for name in participants.institutions}
-    coordinator = CoordinatorRound(plan, participants.server, public, BlobStore(transcript / "blobs"), output)
+    folder = Transcript(transcript)
     figures = telemetry if telemetry is not None else dict.fromkeys(participants.institutions, LocalTelemetry())
+    blobs = {name: _MeteredBlobs(folder.blobs.folder, name, traffic) for name in participants.institutions}
     institutions = {
         name: InstitutionRound(
             plan,
-            Member(identity, entropy, Journal(), participants.policies.get(name, Policy())),
+            Member(
+                identity,
+                entropy,
+                Journal(),
+                participants.view(name, plan.charter),
+                participants.policies.get(name, Policy()),
+            ),
             public,
             pruned[name],
             figures[name],
@@ -189,52 +215,77 @@ def run_round(
         )
         for name, identity in participants.institutions.items()
     }
-    upward = {name: institution.start() for name, institution in institutions.items()}
-    while upward or coordinator.missing():
-        downward: list[Delivery] = []
-        for name, envelope in upward.items():
-            log.append(envelope)
-            traffic.add(name, "up", _step(open_envelope(envelope, plan.context.keys)), len(canonical(envelope)))
-            downward += coordinator.receive(envelope)
-        if not downward and coordinator.missing():
-            downward = _without_the_missing(plan, participants, coordinator, log, start, transcript)
-            if coordinator.model is not None:
-                break
-        upward = {}
-        sent: set[str] = set()
-        for delivery in downward:
-            if delivery.envelope.payload not in sent:
-                sent.add(delivery.envelope.payload)
-                log.append(delivery.envelope)
-            message = open_envelope(delivery.envelope, plan.context.keys)
-            step, name = _step(message), delivery.to
-            progress(f"{name} answers {step}")
-            traffic.add(name, "down", step, len(canonical(delivery.envelope)))
-            blobs[name].answering = step
-            blobs[name].sending = "votes" if isinstance(message, Shares) and message.attempt == 0 else "values"
-            answer = institutions[name].receive(delivery.envelope)
-            if answer is not None:
-                upward[name] = answer
+    with folder.open_log() as log:
+        held = held_before(plan, log)
+        outcome = Outcome(plan, public, folder.blobs)
+        coordinator = CoordinatorRound(plan, participants.server, outcome, AddingUp(folder.blobs), output, held)
+        server = DurableRound(plan, participants.server, coordinator, held, log)
+        post = _Post(plan, participants, server, institutions, folder.blobs, blobs, traffic, progress)
+        post.carry()
+    folder.write_checkpoint(plan.context.round, post.checkpoint(clock))
     assert coordinator.model is not None  # nobody is missing, or the step was closed
     return RoundResult(coordinator.model, coordinator.telemetry)
 
 
-def _without_the_missing(
-    plan: RoundPlan,
-    participants: Participants,
-    coordinator: CoordinatorRound,
-    log: Log,
-    start: int,
-    transcript: Path,
-) -> list[Delivery]:
-    """Nothing is on its way: the witness is asked if it is its turn, else the step is closed."""
-    witness = participants.witness
-    if witness is None or coordinator.missing() != (witness.name,) or not coordinator.waits_for_witness:
-        return coordinator.close()
-    envelopes = [envelope for number, envelope in enumerate(log) if number >= start]
-    word = attest_sum(plan, witness, envelopes, BlobStore(transcript / "blobs"))
-    log.append(word)
-    return coordinator.receive(word)
+@dataclass(frozen=True)
+class _Post:
+    """Carries every message of a round to where it is due."""
+
+    plan: RoundPlan
+    participants: Participants
+    server: DurableRound
+    institutions: Mapping[str, InstitutionRound]
+    payloads: BlobStore
+    blobs: Mapping[str, _MeteredBlobs]
+    traffic: Traffic
+    progress: Callable[[str], None]
+
+    def carry(self) -> None:
+        """Until the coordinator has said its last word."""
+        upward = {name: institution.start() for name, institution in self.institutions.items()}
+        while upward or self.server.coordinator.missing():
+            downward: list[Delivery] = []
+            for name, envelope in upward.items():
+                step = _step(open_envelope(envelope, self.plan.context.keys))
+                self.traffic.add(name, "up", step, len(canonical(envelope)))
+                downward += self.server.receive(envelope)
+            if not downward and self.server.coordinator.missing():
+                downward = self._without_the_missing()
+            upward = {}
+            for delivery in downward:
+                answer = self._deliver(delivery)
+                if answer is not None:
+                    upward[delivery.to] = answer
+
+    def checkpoint(self, clock: Callable[[], int]) -> str:
+        """The log at the end of the round, cosigned by all who agreed on the model."""
+        note = self.server.checkpoint()
+        for name in self.server.coordinator.agreed:
+            view = self.participants.view(name, self.plan.charter)
+            since = self.server.since(view.chain.seen)
+            own = self.server.own(name)
+            note += view.cosign(note, since, own, self.participants.institutions[name], clock())
+        return note
+
+    def _deliver(self, delivery: Delivery) -> Envelope | None:
+        name = delivery.to
+        message = open_envelope(delivery.envelope, self.plan.context.keys)
+        step = _step(message)
+        evidence = self.server.evidence(delivery, self.participants.view(name, self.plan.charter).chain.seen)
+        self.progress(f"{name} answers {step}")
+        self.traffic.add(name, "down", step, len(canonical(delivery.envelope)) + len(canonical(evidence)))
+        self.blobs[name].answering = step
+        self.blobs[name].sending = "votes" if isinstance(message, Shares) and message.attempt == 0 else "values"
+        return self.institutions[name].receive(delivery.envelope, evidence)
+
+    def _without_the_missing(self) -> list[Delivery]:
+        """Nothing is on its way: the witness is asked if it is its turn, else the step is closed."""
+        witness, coordinator = self.participants.witness, self.server.coordinator
+        if witness is None or coordinator.missing() != (witness.name,) or not coordinator.waits_for_witness:
+            return self.server.close()
+        chain = self.participants.view(witness.name, self.plan.charter).chain
+        word = attest_sum(self.plan, witness, self.server.entries(), self.payloads, chain)
+        return self.server.receive(word)
 
 
 def _step(message: Message) -> str:

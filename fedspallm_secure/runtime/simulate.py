@@ -19,7 +19,16 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from transformers import PreTrainedModel
 
-from fedspallm_secure.charter import Charter, Institution, Parameters, Policy, Witness, check_policy, load_policy
+from fedspallm_secure.charter import (
+    Charter,
+    Institution,
+    Parameters,
+    Policy,
+    Witness,
+    check_policy,
+    load_policy,
+    sign_charter,
+)
 from fedspallm_secure.errors import CharterError, StorageError
 from fedspallm_secure.evaluation import (
     Perplexities,
@@ -29,7 +38,7 @@ from fedspallm_secure.evaluation import (
     write_model_card,
     write_report,
 )
-from fedspallm_secure.messages import Identity, canonical, digest
+from fedspallm_secure.messages import Identity, digest
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
 from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
 from fedspallm_secure.runtime.config import NOBODY, RunConfig
@@ -39,6 +48,7 @@ from fedspallm_secure.runtime.model import describe, load_model, load_tokenizer,
 from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.steps import Steps, Timed
 from fedspallm_secure.runtime.windows import load_windows
+from fedspallm_secure.transcript import Transcript
 from fedspallm_secure.workspace import LayerStore
 
 __all__ = ["simulate"]
@@ -126,7 +136,8 @@ class _Run:
             The final layers, and the perplexities of those institutions whose own pruned model came along the way.
         """
         transcript = self.folder.fresh("transcript")
-        _write_bytes(transcript / "charter.json", canonical(self.charter))
+        signatures = sign_charter(self.charter, self.participants.everybody)
+        Transcript(transcript).write_charter(self.charter, signatures)
         alone: dict[str, Perplexities] = {}
         current = self.base
         for plan in self.plans:

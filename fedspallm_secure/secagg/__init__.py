@@ -1,5 +1,6 @@
 """Secure sums: packed digits under pairwise and self masks, as state machines without input or output."""
 
+from fedspallm_secure.secagg.check import SumCheck
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
 from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
@@ -25,6 +26,7 @@ __all__ = [
     "RoundContext",
     "Server",
     "ServerState",
+    "SumCheck",
     "Unmasking",
     "most_digits",
     "values_packing",

@@ -40,12 +40,12 @@ _TODO = "Send nothing more in this run; the server and the institutions must com
 
 
 class SumCheck:
-    """One client's check of one published sum.
+    """One client's check of one published sum, or a reader's who contributed nothing.
 
     Args:
         context: of the round.
         published: the server's message.
-        index: this client's roster index.
+        index: this client's roster index; None for a reader, who verifies and can't prove.
         contributors: whose lanes the sum adds up.
         secrets: group's index -> neighbour among the contributors -> the X25519 secret shared with it for this sum.
     """
@@ -54,7 +54,7 @@ class SumCheck:
         self,
         context: RoundContext,
         published: Sums,
-        index: int,
+        index: int | None,
         contributors: Collection[int],
         secrets: Mapping[int, Mapping[int, bytes]],
     ) -> None:
@@ -64,7 +64,7 @@ class SumCheck:
         self._contributors = frozenset(contributors)
         self._secrets = secrets
         self._challenge = bytes.fromhex(digest(published))
-        self._own = {group.index: [0, 0] for group in context.groups_of(index)}
+        self._own = {group: [0, 0] for group in secrets}
         self._sums = {group.index: [0, 0] for group in context.groups}
         self._added: frozenset[str] = frozenset()
 
@@ -95,9 +95,9 @@ class SumCheck:
         """This client's masked inner products, for the server.
 
         Raises:
-            LocalProtocolError: lanes are missing.
+            LocalProtocolError: lanes are missing, or this is a reader.
         """
-        if len(self._added) != len(self._context.lanes):
+        if self._index is None or len(self._added) != len(self._context.lanes):
             raise LocalProtocolError(
                 f"{len(self._added)} of {len(self._context.lanes)} lanes were added.", "Add every lane first."
             )
@@ -108,7 +108,8 @@ class SumCheck:
             sum=self._published.sum,
             attempt=self._published.attempt,
             products=tuple(
-                (self._masked(group, 0), self._masked(group, 1)) for group in self._context.groups_of(self._index)
+                (self._masked(self._index, group, 0), self._masked(self._index, group, 1))
+                for group in self._context.groups_of(self._index)
             ),
         )
 
@@ -138,23 +139,26 @@ class SumCheck:
             for total, published, modulus in zip(totals[group.index], self._sums[group.index], PRIMES, strict=True):
                 if (total - published) % modulus:
                     raise RemoteProtocolError(
-                        f"{self._context.roster[self._index]!r} found that the published {name} are not the sum of "
-                        f"what the institutions sent, or not the same for all of them (lane {group.lanes[0].name} or "
-                        "one with its cohort).",
+                        f"{self._who} found that the published {name} are not the sum of what the institutions sent, "
+                        f"or not the same for all of them (lane {group.lanes[0].name} or one with its cohort).",
                         _TODO,
                     )
 
-    def _masked(self, group: Group, prime: int) -> str:
-        return f"{(self._own[group.index][prime] + self._mask(group, prime)) % PRIMES[prime]:016x}"
+    @property
+    def _who(self) -> str:
+        return "A reader" if self._index is None else repr(self._context.roster[self._index])
 
-    def _mask(self, group: Group, prime: int) -> int:
+    def _masked(self, index: int, group: Group, prime: int) -> str:
+        return f"{(self._own[group.index][prime] + self._mask(index, group, prime)) % PRIMES[prime]:016x}"
+
+    def _mask(self, index: int, group: Group, prime: int) -> int:
         """What this client adds: plus the pair's mask at its smaller index, minus at the larger one."""
         total = 0
         for peer, secret in self._secrets[group.index].items():
-            low, high = sorted((self._index, peer))
+            low, high = sorted((index, peer))
             numbers = b"".join(number.to_bytes(4, "big") for number in (group.index, low, high))
             mask = int.from_bytes(derive(secret, b"check/mask", bytes([prime]) + numbers + self._challenge), "big")
-            total += mask if self._index == low else -mask
+            total += mask if index == low else -mask
         return total
 
 

@@ -24,19 +24,18 @@ from fedspallm_secure.messages import (
     Confirm,
     Confirmed,
     Envelope,
-    Identity,
     LaneBlob,
     Masked,
     Message,
     Proofs,
     Shares,
+    Signer,
     SumName,
     Sums,
     Survivors,
     Unmask,
     Unproven,
     digest,
-    seal,
 )
 from fedspallm_secure.secagg.check import SumCheck, check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
@@ -46,6 +45,7 @@ from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.participation import Participation
 from fedspallm_secure.secagg.quorum import check_quorum
 from fedspallm_secure.secagg.states import CLIENT_STEPS, ClientState, ClientStep, next_state
+from fedspallm_secure.tlog import Chain
 from fedspallm_secure.workspace import Journal
 
 __all__ = ["Client"]
@@ -61,12 +61,20 @@ class Client:
         identity: this institution's name and signing key.
         entropy: source of the ephemeral keys.
         journal: remembers what was handed out, also after a crash.
+        chain: what it says of the log, over all rounds; a new one where it says nothing.
 
     Raises:
         LocalProtocolError: the identity is not in the roster, or has another key there.
     """
 
-    def __init__(self, context: RoundContext, identity: Identity, entropy: Entropy, journal: Journal) -> None:
+    def __init__(
+        self,
+        context: RoundContext,
+        identity: Signer,
+        entropy: Entropy,
+        journal: Journal,
+        chain: Chain | None = None,
+    ) -> None:
         if context.charter.keys.get(identity.name) != identity.public or identity.name not in context.roster:
             raise LocalProtocolError(
                 f"{identity.name!r} is not in the charter's roster with this signing key.",
@@ -78,6 +86,7 @@ class Client:
         self._lanes = context.lanes_of(self._index)
         self._entropy = entropy
         self._journal = journal
+        self._chain = Chain() if chain is None else chain
         self._state = ClientState.START
         self._participation = Participation(context)
         self._exchange = Exchange(context, self._index, 0, context.everybody, entropy)
@@ -121,9 +130,11 @@ class Client:
             LocalProtocolError: not due now, or keys were advertised for this round before.
         """
         after = self._after(ClientStep.SEND_ADVERTISE)
-        self._record("advertise", digest(self._exchange.advertisement))
+        advertisement = self._chain.link(self._exchange.advertisement)
+        self._record("advertise", digest(advertisement))
+        self._exchange.advertisement = advertisement
         self._state = after
-        return self._seal(self._exchange.advertisement)
+        return self._seal(advertisement)
 
     def receive(self, envelope: Envelope) -> Envelope | None:
         """Take a message of the server.
@@ -279,7 +290,7 @@ class Client:
         }
 
     def _seal(self, message: Message) -> Envelope:
-        return seal(message, self._identity)
+        return self._chain.seal(message, self._identity)
 
     def _record(self, what: str, decision: str) -> None:
         """Write a decision down before anybody hears of it; another one for the same is refused."""
@@ -384,6 +395,7 @@ class Client:
             raise RemoteProtocolError(f"Attempt {message.attempt} at values came; {attempt} is next.", _UNCHANGED)
         participation = self._participation.with_gone(message, self._index)
         exchange = Exchange(self._context, self._index, attempt, participation.eligible("values"), self._entropy)
+        exchange.advertisement = self._chain.link(exchange.advertisement)
         self._record(f"advertise {attempt}", digest(exchange.advertisement))
         self._participation, self._exchange, self._state = participation, exchange, after
         return exchange.advertisement

@@ -17,21 +17,19 @@ from numpy.typing import NDArray
 from fedspallm_secure.errors import LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.messages import (
     Advertise,
-    Advertised,
     Again,
     Attest,
     Attested,
     Confirm,
     Confirmed,
     Envelope,
-    Identity,
     LaneBlob,
     Masked,
     Message,
     Proof,
     Proofs,
     Share,
-    Shares,
+    Signer,
     SumName,
     Sums,
     Survivors,
@@ -40,15 +38,16 @@ from fedspallm_secure.messages import (
     digest,
     seal,
 )
-from fedspallm_secure.secagg.advertisement import check_advertisement, check_commitments, sums_of
+from fedspallm_secure.secagg.advertisement import sums_of
 from fedspallm_secure.secagg.check import check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
-from fedspallm_secure.secagg.keys import check_point
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.participation import Participation
 from fedspallm_secure.secagg.quorum import quorum_of
+from fedspallm_secure.secagg.server_exchange import ServerExchange
 from fedspallm_secure.secagg.states import SERVER_STEPS, ServerState, ServerStep, next_state
 from fedspallm_secure.secagg.unmasking import Unmasking, check_unmask
+from fedspallm_secure.tlog import HeldLog, origin_of
 
 __all__ = ["Delivery", "Server"]
 
@@ -59,16 +58,6 @@ class Delivery:
 
     to: str
     envelope: Envelope
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """What is known of one exchange of keys and shares, by roster index."""
-
-    attempt: int
-    advertised: Mapping[int, Advertise]
-    envelopes: Mapping[int, Envelope]
-    shared: Mapping[int, Share]
 
 
 @dataclass(frozen=True)
@@ -87,12 +76,14 @@ class Server:
     Args:
         context: the charter, the round and its lanes.
         identity: the coordinator's name and signing key.
+        log: of the run; takes in every message that is accepted, and every one that follows. A new one where the round
+            stands alone.
 
     Raises:
         LocalProtocolError: the identity is not the charter's server.
     """
 
-    def __init__(self, context: RoundContext, identity: Identity) -> None:
+    def __init__(self, context: RoundContext, identity: Signer, log: HeldLog | None = None) -> None:
         if (identity.name, identity.public) != (context.charter.server, context.charter.server_key):
             raise LocalProtocolError(
                 f"{identity.name!r} is not the charter's server with this signing key.",
@@ -100,13 +91,14 @@ class Server:
             )
         self._context = context
         self._identity = identity
+        self._log = HeldLog(origin_of(context.digest)) if log is None else log
         self._state = ServerState.KEYS
         self._participation = Participation(context)
         self._due: frozenset[int] = context.everybody
         self._came: dict[int, tuple[Message, Envelope]] = {}
         self._keys: dict[str, int] = {}
-        self._exchange = _Exchange(0, {}, {}, {})
-        self._exchanges: dict[SumName, _Exchange] = {}
+        self._exchange = ServerExchange(context, 0)
+        self._exchanges: dict[SumName, ServerExchange] = {}
         self._masked: dict[int, Mapping[str, LaneBlob]] = {}
         self._lengths = {lane.name: lane.length for lane in context.lanes}
         self._chosen = ""  # digest of the survivors that are to be confirmed
@@ -167,14 +159,16 @@ class Server:
         if sender in self._came:
             raise RemoteProtocolError(f"{message.sender!r} sent this step's message twice.", "The second was ignored.")
         gathering.check(sender, message)
-        before = self._state, self._came
+        before = self._state, self._came, len(self._log)
         self._state, self._came = after, self._came | {sender: (message, envelope)}
+        self._log.append(envelope)
         if self.missing():
             return []
         try:
-            return gathering.go_on()
+            return self._logged(gathering.go_on())
         except RemoteProtocolError:
-            self._state, self._came = before
+            self._state, self._came, size = before
+            self._log.rollback(size)
             raise
 
     def close(self) -> list[Delivery]:
@@ -185,11 +179,11 @@ class Server:
             LocalProtocolError: nothing is being gathered.
         """
         if self._state in (ServerState.COUNT_WITNESS, ServerState.SUM_WITNESS):
-            return self._send_unproven()
+            return self._logged(self._send_unproven())
         gathering = self._gathering()
         if gathering is None:
             raise LocalProtocolError(f"In state {self._state.value!r} nobody is waited for.", "Our own fault.")
-        return gathering.go_on()
+        return self._logged(gathering.go_on())
 
     def contributions(self, lane: Lane) -> list[tuple[str, LaneBlob]]:
         """ADDING_VOTES or ADDING_VALUES: contributors to `lane` and their masked blobs.
@@ -233,7 +227,7 @@ class Server:
         message = Sums(**self._header(name), lanes=tuple(blobs))
         self._wait(after, self._participation.contributors(name))
         self._published = message
-        return self._broadcast(message)
+        return self._logged(self._broadcast(message))
 
     def know_eligible(self, lengths: Sequence[int]) -> None:
         """CHECKED -> VALUES: how many positions of each lane take part in the values sum.
@@ -302,10 +296,26 @@ class Server:
     def _header(self, name: SumName) -> dict[str, Any]:
         return self._in_round() | {"sum": name, "attempt": self._exchanges[name].attempt}
 
+    def _logged(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """What is sent stands in the log."""
+        for delivery in deliveries:
+            self._log.append(delivery.envelope)
+        return deliveries
+
     def _broadcast(self, message: Message) -> list[Delivery]:
         """To everybody who is waited for now."""
         envelope = seal(message, self._identity)
         return [Delivery(name, envelope) for name in self._context.names(self._due)]
+
+    def _each(self, messages: Iterable[tuple[int, Message]]) -> list[Delivery]:
+        """To each its own, signed once where several get the same object."""
+        sealed = dict[int, tuple[Message, Envelope]]()  # holds each message too, so that no other one gets its id
+        deliveries = []
+        for index, message in messages:
+            if id(message) not in sealed:
+                sealed[id(message)] = message, seal(message, self._identity)
+            deliveries.append(Delivery(self._context.roster[index], sealed[id(message)][1]))
+        return deliveries
 
     def _bodies(self) -> dict[int, Any]:
         return {index: message for index, (message, _) in sorted(self._came.items())}
@@ -333,59 +343,26 @@ class Server:
                 )
 
     def _check_advertise(self, sender: int, message: Advertise) -> None:
-        if message.attempt != self._exchange.attempt:
-            raise RemoteProtocolError(
-                f"{message.sender!r} advertised for attempt {message.attempt}, not {self._exchange.attempt}.",
-                "The message was ignored.",
-            )
-        keys = check_advertisement(self._context, sender, message, self._keys)
-        for key in keys:
-            check_point(key, message.sender)
-        self._keys = self._keys | dict.fromkeys(keys, sender)
+        self._keys = self._exchange.check_advertise(sender, message, self._keys)
 
     def _send_advertised(self) -> list[Delivery]:
         after = self._after(ServerStep.SEND_ADVERTISED)
         self._check_enough(self._came, "advertised keys")
         envelopes = {index: envelope for index, (_, envelope) in sorted(self._came.items())}
-        self._exchange = _Exchange(self._exchange.attempt, self._bodies(), envelopes, {})
-        deliveries, sealed = [], dict[tuple[int, ...], Envelope]()
-        for index in envelopes:
-            wanted = self._context.peers_of(index) | {index}
-            due = tuple(peer for peer in envelopes if peer in wanted)
-            if due not in sealed:
-                advertisements = tuple(envelopes[peer] for peer in due)
-                message = Advertised(**self._in_round(), attempt=self._exchange.attempt, advertisements=advertisements)
-                sealed[due] = seal(message, self._identity)
-            deliveries.append(Delivery(self._context.roster[index], sealed[due]))
+        self._exchange = self._exchange.with_advertised(self._bodies(), envelopes)
         self._wait(after, envelopes)
-        return deliveries
+        return self._each(self._exchange.advertised_to(self._in_round()))
 
     def _check_share(self, sender: int, message: Share) -> None:
-        peers = self._context.names(self._context.peers_of(sender).intersection(self._exchange.advertised))
-        if message.attempt != self._exchange.attempt or message.sealed.keys() != set(peers):
-            raise RemoteProtocolError(
-                f"{message.sender!r} did not seal shares of this exchange for each peer that advertised.",
-                "The message was ignored.",
-            )
-        check_commitments(self._context, sender, message)
+        self._exchange.check_share(sender, message)
 
     def _send_shares(self) -> list[Delivery]:
         after = self._after(ServerStep.SEND_SHARES)
         self._check_enough(self._came, "shared their secrets")
-        shared: dict[int, Share] = self._bodies()
-        self._exchange = _Exchange(self._exchange.attempt, self._exchange.advertised, self._exchange.envelopes, shared)
+        self._exchange = self._exchange.with_shared(self._bodies())
         self._exchanges |= dict.fromkeys(sums_of(self._context, self._exchange.attempt), self._exchange)
-        inboxes: dict[str, dict[str, str]] = {self._context.roster[index]: {} for index in shared}
-        for message in shared.values():
-            for receiver, sealed in message.sealed.items():
-                if receiver in inboxes:
-                    inboxes[receiver][message.sender] = sealed
-        deliveries = []
-        for name, sealed_for in inboxes.items():
-            inbox = Shares(**self._in_round(), attempt=self._exchange.attempt, to=name, sealed=sealed_for)
-            deliveries.append(Delivery(name, seal(inbox, self._identity)))
-        self._wait(after, shared if after is ServerState.VOTES else ())
-        return deliveries
+        self._wait(after, self._exchange.shared if after is ServerState.VOTES else ())
+        return self._each(self._exchange.shares_to(self._in_round()))
 
     def _check_masked(self, sender: int, message: Masked) -> None:
         self._check_attempt(message)
@@ -405,6 +382,7 @@ class Server:
             survivors=self._context.names(survivors),
             gone=self._context.names(self._participation.gone),
             start=self._context.start,
+            log=self._log.head(),
         )
         self._participation = self._participation.with_survivors(message, None, (), ())
         self._masked = {index: {blob.lane: blob for blob in masked.lanes} for index, masked in self._bodies().items()}
@@ -418,7 +396,7 @@ class Server:
         attempt = self._exchange.attempt + 1
         message = Again(**self._in_round(), attempt=attempt, gone=self._context.names(gone))
         self._participation = self._participation.with_gone(message, None)
-        self._exchange = _Exchange(attempt, {}, {}, {})
+        self._exchange = ServerExchange(self._context, attempt)
         self._wait(after, survivors)
         return self._broadcast(message)
 
@@ -489,7 +467,8 @@ class Server:
         assert self._published is not None
         attested = Attested(**self._header(self._sum()), attestation=envelope)
         check_attestation(self._context, attested, self._published)
-        return self._send_verdict(attested)
+        self._log.append(envelope)
+        return self._logged(self._send_verdict(attested))
 
     def _send_verdict(self, message: Proofs | Attested) -> list[Delivery]:
         last = message.sum == "votes" and not self._context.charter.changes_weights

@@ -22,6 +22,7 @@ from fedspallm_secure.messages import (
     GroupKeys,
     Identity,
     LaneBlob,
+    LogHead,
     Masked,
     Message,
     ModelStatement,
@@ -64,6 +65,7 @@ _ADVERTISE = Advertise(
 )
 _PROOF = Proof(**_VOTES, products=(("0" * 16, "f" * 16), ("1" * 16, "e" * 16)))
 _ATTEST = Attest(**_VALUES, sums="5" * 64)
+_LOG = LogHead(size=7, root="0e" * 32)
 _REVEALED = Revealed(seeds={"alice": "6" * 66, "bob": "7" * 66}, keys={"c.3_d-e": "8" * 66})
 
 EXAMPLES: dict[str, Message] = {
@@ -79,8 +81,15 @@ EXAMPLES: dict[str, Message] = {
         ),
         Shares(**_ROUND, attempt=1, to="bob", sealed={"alice": "AAECAw=="}),
         Again(**_ROUND, attempt=1, gone=("bob",)),
-        Masked(**_VOTES, lanes=_LANES),
-        Survivors(**_VOTES, participants=("alice", "bob"), survivors=("alice",), gone=("bob",), start="ab" * 32),
+        Masked(**_VOTES, lanes=_LANES, prev="0d" * 32, seen=_LOG),
+        Survivors(
+            **_VOTES,
+            participants=("alice", "bob"),
+            survivors=("alice",),
+            gone=("bob",),
+            start="ab" * 32,
+            log=_LOG,
+        ),
         Confirm(**_VALUES, survivors="a" * 64),
         Confirmed(**_VALUES, survivors="a" * 64, signatures={"alice": "AAEC", "bob": "AA=="}),
         Unmask(**_VOTES, groups=(_REVEALED, Revealed(seeds={}, keys={}))),
@@ -90,7 +99,7 @@ EXAMPLES: dict[str, Message] = {
         _ATTEST,
         Attested(**_VALUES, attestation=seal(_ATTEST, ALICE)),
         Unproven(**_VOTES, missing=("bob",)),
-        ModelStatement(**_ROUND, model="d" * 64),
+        ModelStatement(**_ROUND, model="d" * 64, prev="0c" * 32, seen=None),
     )
 }
 
@@ -108,6 +117,7 @@ def _hex(size: int) -> st.SearchStrategy[str]:
 
 _DIGEST = _hex(32)
 _OPTIONAL = st.none() | _DIGEST
+_HEADS = st.builds(LogHead, size=_COUNT, root=_DIGEST)
 _PRODUCTS = st.lists(st.tuples(_hex(8), _hex(8)), max_size=3).map(tuple)
 _LANE_LISTS = st.lists(
     st.builds(LaneBlob, lane=_TEXT.filter(bool), words=_COUNT, blob=_DIGEST),
@@ -124,7 +134,8 @@ def messages(sender: str) -> st.SearchStrategy[Message]:
     """Any message that names `sender`."""
     head = {"charter": _DIGEST, "round": _COUNT, "sender": st.just(sender)}
     tried, summed = head | {"attempt": _COUNT}, head | {"attempt": _COUNT, "sum": _SUM}
-    advertise = st.builds(Advertise, **tried, channel=_DIGEST, groups=_KEY_LISTS)
+    links = {"prev": _OPTIONAL, "seen": st.none() | _HEADS}
+    advertise = st.builds(Advertise, **tried, **links, channel=_DIGEST, groups=_KEY_LISTS)
     foreign = st.builds(
         lambda kind, payload, keyid, sig: Envelope.model_validate(
             {"payloadType": kind, "payload": payload, "signatures": ({"keyid": keyid, "sig": sig},)}
@@ -136,19 +147,19 @@ def messages(sender: str) -> st.SearchStrategy[Message]:
     return st.one_of(
         advertise,
         st.builds(Advertised, **tried, advertisements=envelopes),
-        st.builds(Share, **tried, commitments=_COMMITMENT_LISTS, sealed=_SEALED),
+        st.builds(Share, **tried, **links, commitments=_COMMITMENT_LISTS, sealed=_SEALED),
         st.builds(Shares, **tried, to=_NAME, sealed=_SEALED),
         st.builds(Again, **tried, gone=_NAMES),
-        st.builds(Masked, **summed, lanes=_LANE_LISTS),
-        st.builds(Survivors, **summed, participants=_NAMES, survivors=_NAMES, gone=_NAMES, start=_DIGEST),
+        st.builds(Masked, **summed, **links, lanes=_LANE_LISTS),
+        st.builds(Survivors, **summed, participants=_NAMES, survivors=_NAMES, gone=_NAMES, start=_DIGEST, log=_HEADS),
         st.builds(Confirm, **summed, survivors=_DIGEST),
         st.builds(Confirmed, **summed, survivors=_DIGEST, signatures=_SEALED),
-        st.builds(Unmask, **summed, groups=_REVEALED_LISTS),
+        st.builds(Unmask, **summed, **links, groups=_REVEALED_LISTS),
         st.builds(Sums, **summed, lanes=_LANE_LISTS),
-        st.builds(Proof, **summed, products=_PRODUCTS),
+        st.builds(Proof, **summed, **links, products=_PRODUCTS),
         st.builds(Proofs, **summed, proofs=envelopes),
-        st.builds(Attest, **summed, sums=_DIGEST),
+        st.builds(Attest, **summed, **links, sums=_DIGEST),
         st.builds(Attested, **summed, attestation=envelope),
         st.builds(Unproven, **summed, missing=_NAMES),
-        st.builds(ModelStatement, **head, model=_DIGEST),
+        st.builds(ModelStatement, **head, **links, model=_DIGEST),
     )

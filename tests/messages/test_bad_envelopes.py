@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Identity, canonical, open_envelope, seal
+from fedspallm_secure.messages import Envelope, Identity, Linked, canonical, open_envelope, seal
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
 from tests.messages.example_messages import ALICE, BOB, EXAMPLES, KEYS
 
@@ -129,6 +129,7 @@ BAD: dict[str, tuple[Callable[[], Envelope], str]] = {
         lambda: _signed(_PAYLOAD.replace(b'"kind":"model",', b"")),
         _NO_MESSAGE,
     ),
+    "what may be null left out": (lambda: _signed(_PAYLOAD.replace(b',"seen":null', b"")), _FORM),
     "unknown field": (lambda: _body(surprise=1), _NO_MESSAGE),
     "unknown kind": (lambda: _body(kind="rumour"), _NO_MESSAGE),
     "missing field": (
@@ -202,6 +203,17 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("again", "gone", "bob"),
     ("again", "gone/0", ["bob"]),
     ("again", "attempt", 2**53),
+    ("masked", "prev", ""),
+    ("masked", "prev", "0D" * 32),
+    ("masked", "prev", 0),
+    ("masked", "seen", {}),
+    ("masked", "seen", "0e" * 32),
+    ("masked", "seen/size", -1),
+    ("masked", "seen/size", 2**53),
+    ("masked", "seen/size", None),
+    ("masked", "seen/root", None),
+    ("masked", "seen/root", "0e" * 31),
+    ("masked", "seen/more", 1),
     ("masked", "sum", "Votes"),
     ("masked", "sum", None),
     ("masked", "lanes/0/lane", ""),
@@ -210,6 +222,9 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("masked", "lanes/0/blob", "AB" * 32),
     ("survivors", "participants", {"alice": 1}),
     ("survivors", "survivors/0", "-alice"),
+    ("survivors", "log", None),
+    ("survivors", "log/size", 7.0),
+    ("survivors", "log/root", "0E" * 32),
     ("confirm", "survivors", ["alice"]),
     ("confirmed", "signatures/bob", 1),
     ("unmask", "groups/0/seeds/bob", "7" * 64),
@@ -226,6 +241,7 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("attested", "attestation", None),
     ("unproven", "missing/0", 7),
     ("model", "model", 0),
+    ("model", "seen", []),
 ]
 
 
@@ -238,27 +254,33 @@ def test_a_field_that_is_not_as_it_is_defined_is_refused(kind: str, path: str, v
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_each_kind_has_the_fields_that_it_is_defined_with_and_no_other(kind: str) -> None:
     body = json.loads(canonical(EXAMPLES[kind]))
-    bodies = [{name: body[name] for name in body if name != left} for left in body]
-    bodies += [body | {"more": None}, body | {"kind": f"{kind} "}, body | {"round": "2"}, body | {"sender": ["alice"]}]
-    for bad in bodies:
+    less = {left: {name: body[name] for name in body if name != left} for left in body}
+    nullable = {left: less.pop(left) for left in ("prev", "seen") if left in body}  # written all the same
+    more = [body | {"more": None}, body | {"kind": f"{kind} "}, body | {"round": "2"}, body | {"sender": ["alice"]}]
+    for bad in (*less.values(), *more):
         with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
+            open_envelope(_signed(_json(bad)), KEYS)
+    for bad in nullable.values():
+        with pytest.raises(RemoteProtocolError, match="'alice' signed a message that is not in canonical form"):
             open_envelope(_signed(_json(bad)), KEYS)
     assert open_envelope(_signed(_json(body)), KEYS) == EXAMPLES[kind]
 
 
-_SAME_FIELDS = {("masked", "sums"), ("sums", "masked")}
+_LINKED = {"advertise", "share", "masked", "unmask", "proof", "attest", "model"}
+
+
+def test_what_somebody_says_alone_links_to_what_it_said_before_and_no_other_kind_does() -> None:
+    assert {kind for kind, message in EXAMPLES.items() if isinstance(message, Linked)} == _LINKED
+    for kind, message in EXAMPLES.items():
+        assert ({"prev", "seen"} <= json.loads(canonical(message)).keys()) is (kind in _LINKED)
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_a_message_passes_for_another_kind_only_where_its_sender_signs_that_kind(kind: str) -> None:
+def test_no_message_passes_for_another_kind_even_where_its_sender_signs_that_kind(kind: str) -> None:
     body = json.loads(canonical(EXAMPLES[kind]))
     for other in EXAMPLES.keys() - {kind}:
-        envelope = _signed(_json(body | {"kind": other}))
-        if (kind, other) in _SAME_FIELDS:
-            assert open_envelope(envelope, KEYS).kind == other
-        else:
-            with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
-                open_envelope(envelope, KEYS)
+        with pytest.raises(RemoteProtocolError, match=r"signed something that is no message|not in canonical form"):
+            open_envelope(_signed(_json(body | {"kind": other})), KEYS)
 
 
 @pytest.mark.parametrize("signatures", [0, 2])

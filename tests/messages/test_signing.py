@@ -64,7 +64,8 @@ def test_the_signature_is_ed25519_over_the_dsse_encoding(kind: str) -> None:
 
 
 def test_a_message_signed_by_hand_from_the_specification_opens() -> None:
-    body = {"charter": "c" * 64, "kind": "model", "model": "d" * 64, "round": 7, "sender": "bob"}
+    head = {"charter": "c" * 64, "kind": "model", "model": "d" * 64, "round": 7, "sender": "bob"}
+    body = head | {"prev": None, "seen": {"root": "e" * 64, "size": 12}}
     payload = json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
     envelope = {
         "payload": base64.b64encode(payload).decode(),
@@ -81,7 +82,8 @@ def test_canonical_bytes_are_sorted_compact_utf8() -> None:
     lanes = ",".join((lane % ("ab" * 32, "a.weight", 2**53 - 1), lane % ("0" * 64, "é\u2028😀", 0)))
     charter = "c" * 64
     head = f'{{"attempt":0,"charter":"{charter}","kind":"masked"'
-    assert canonical(masked) == f'{head},"lanes":[{lanes}],"round":2,"sender":"alice","sum":"votes"}}'.encode()
+    links = f'"prev":"{"0d" * 32}","round":2,"seen":{{"root":"{"0e" * 32}","size":7}}'
+    assert canonical(masked) == f'{head},"lanes":[{lanes}],{links},"sender":"alice","sum":"votes"}}'.encode()
 
 
 def test_names_in_a_message_are_sorted_too_wherever_they_came_from() -> None:

@@ -12,6 +12,7 @@ _ENVELOPES = ("tests/messages/test_bad_envelopes.py",)
 _SERVER = ("tests/secagg/test_malicious_server.py",)
 _PEER = ("tests/secagg/test_malicious_peer.py",)
 _JOURNAL = ("tests/secagg/test_journal.py",)
+_LINES = ("tests/workspace/test_line_file.py",)
 _LIES = ("tests/secagg/test_bad_messages_to_a_client.py",)
 
 _IN_GATE = (
@@ -75,7 +76,7 @@ AGREEMENT: tuple[Mutation, ...] = (
         "messages/signing.py",
         (
             (
-                "public.verify(decode_base64(signature), _pre_authentication_encoding(payload))",
+                "public.verify(decode_base64(signature), pre_authentication_encoding(PAYLOAD_TYPE, payload))",
                 "decode_base64(signature), public",
             ),
         ),
@@ -90,7 +91,7 @@ AGREEMENT: tuple[Mutation, ...] = (
     Mutation(
         "a signature does not cover the payload's type",
         "messages/signing.py",
-        (("kind = PAYLOAD_TYPE.encode()", 'kind = b""'),),
+        (("% (len(kind.encode()), kind.encode(), ", '% (0, b"", '),),
         ("tests/messages/test_signing.py",),
     ),
     Mutation(
@@ -158,24 +159,24 @@ AGREEMENT: tuple[Mutation, ...] = (
     ),
     Mutation(
         "a decision is not on the disk when it counts",
-        "workspace/journal_file.py",
+        "workspace/line_file.py",
         (
             (
                 "rest = rest[self._file.write(rest) :]\n            os.fsync(self._file.fileno())\n",
                 "rest = rest[self._file.write(rest) :]\n",
             ),
         ),
-        _JOURNAL,
+        _LINES,
     ),
     Mutation(
         "two processes may decide at once",
-        "workspace/journal_file.py",
+        "workspace/line_file.py",
         (("            self._lock()\n", ""),),
-        _JOURNAL,
+        _LINES,
     ),
     Mutation(
         "a closed journal lets decisions through",
-        "workspace/journal_file.py",
+        "workspace/line_file.py",
         (
             (
                 "if self._file.closed or self._process != os.getpid():",
@@ -187,12 +188,7 @@ AGREEMENT: tuple[Mutation, ...] = (
     Mutation(
         "a journal that contradicts itself opens",
         "workspace/journal_file.py",
-        (
-            (
-                "if not whole or self._decisions.setdefault(entry.what, entry.decision) != entry.decision:",
-                "self._decisions.setdefault(entry.what, entry.decision)\n        if not whole:",
-            ),
-        ),
+        _skipped("if self._decisions.setdefault(entry.what, entry.decision) != entry.decision:"),
         _JOURNAL,
     ),
 )

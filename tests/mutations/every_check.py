@@ -5,12 +5,14 @@ from __future__ import annotations
 from tests.mutations.agreement import AGREEMENT
 from tests.mutations.keys import KEYS
 from tests.mutations.mutation import Mutation
+from tests.mutations.rosters import ROSTERS
 from tests.mutations.sums import SUMS
+from tests.mutations.transparency import TRANSPARENCY
 
 __all__ = ["EVERY_CHECK", "FAST"]
 
-EVERY_CHECK: tuple[Mutation, ...] = (*AGREEMENT, *KEYS, *SUMS)
-"""In the order of the protocol: what is agreed and signed, keys and shares, sums and what follows from them."""
+EVERY_CHECK: tuple[Mutation, ...] = (*AGREEMENT, *ROSTERS, *KEYS, *SUMS, *TRANSPARENCY)
+"""In the order of the protocol: what is agreed and by whom, keys and shares, sums and what follows, and the log."""
 
 _FAST = (
     "a message may be of another round",

@@ -148,7 +148,7 @@ KEYS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the server takes points that share no secret",
-        "secagg/server.py",
+        "secagg/server_exchange.py",
         _without("check_point(key, message.sender)"),
         _PEER,
     ),
@@ -296,19 +296,19 @@ KEYS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the server passes on shares that leave somebody out",
-        "secagg/server.py",
+        "secagg/server_exchange.py",
         (
             (
-                "if message.attempt != self._exchange.attempt or message.sealed.keys() != set(peers):",
-                "if message.attempt != self._exchange.attempt:",
+                "if message.attempt != self.attempt or message.sealed.keys() != set(peers):",
+                "if message.attempt != self.attempt:",
             ),
         ),
         _PEER,
     ),
     Mutation(
         "the server takes no commitment for one",
-        "secagg/server.py",
-        _without("check_commitments(self._context, sender, message)"),
+        "secagg/server_exchange.py",
+        _without("check_commitments(self.context, sender, message)"),
         _PEER,
     ),
 )

@@ -84,7 +84,7 @@ SUMS: tuple[Mutation, ...] = (
     Mutation(
         "other keys are advertised after a crash",
         _CLIENT,
-        _without('self._record("advertise", digest(self._exchange.advertisement))'),
+        _without('self._record("advertise", digest(advertisement))'),
         _TALES,
     ),
     Mutation(
@@ -290,7 +290,10 @@ SUMS: tuple[Mutation, ...] = (
         "who hands out a wrong share is forgotten", "secagg/unmasking.py", _without("self.liars.update(wrong)"), _PEER
     ),
     Mutation(
-        "the server is not as it was after a refusal", _MACHINE, _without("self._state, self._came = before"), _PEER
+        "the server is not as it was after a refusal",
+        _MACHINE,
+        (("self._state, self._came, size = before", "_, _, size = before"),),
+        _PEER,
     ),
     Mutation(
         "the server takes any attestation",
@@ -332,7 +335,7 @@ SUMS: tuple[Mutation, ...] = (
         (("self._challenge = bytes.fromhex(digest(published))", "self._challenge = bytes(32)"),),
         _SERVER,
     ),
-    Mutation("a proof is not hidden", "secagg/check.py", ((" + self._mask(group, prime)) %", ") %"),), _CHECK),
+    Mutation("a proof is not hidden", "secagg/check.py", ((" + self._mask(index, group, prime)) %", ") %"),), _CHECK),
     Mutation(
         "a proof is hidden by the same mask each time",
         "secagg/check.py",
@@ -378,9 +381,7 @@ SUMS: tuple[Mutation, ...] = (
     ),
     Mutation("a published lane may have another length", _ROUNDS, _never("if words.size != due:"), _DISHONEST),
     Mutation("a word may be no sum of digits", "secagg/packing.py", _never("if beyond or rest.any():"), _PEER),
-    Mutation(
-        "a lane may be another's length", "rounds/coordinator.py", _never("if words.size != total.size:"), _DISHONEST
-    ),
+    Mutation("a lane may be another's length", "rounds/adding.py", _never("if words.size != total.size:"), _DISHONEST),
     Mutation("any base model will do", "rounds/public.py", _never("if found != tensor.digest:"), _DISHONEST),
     Mutation("any model will do", "rounds/statement.py", _never("if message.model != ours:"), _DISHONEST),
     Mutation(

@@ -30,18 +30,21 @@ from fedspallm_secure.charter import (
     Witness,
     tensor_digest,
 )
-from fedspallm_secure.messages import Identity, Message, open_envelope
+from fedspallm_secure.messages import Envelope, Identity, Message, open_envelope
 from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, plan_round
 from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
 from fedspallm_secure.secagg import Entropy
-from fedspallm_secure.transcript import Log
+from fedspallm_secure.transcript import Transcript, read_log
 from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["DTYPES", "MANTISSA", "TWO_SUFFICE", "Run", "Setting"]
+__all__ = ["DTYPES", "MANTISSA", "REST", "TWO_SUFFICE", "Run", "Setting"]
 
 DTYPES: Mapping[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 MANTISSA = {"float32": 23, "float16": 10, "bfloat16": 7}
 """Bits of the fraction: one rounding to the dtype errs by at most half of 2^-bits, relatively."""
+
+REST: Mapping[str, NDArray[Any]] = {"embedding.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
+"""The tensors that nobody prunes."""
 
 TWO_SUFFICE = Policy(
     minimum_institutions=2,
@@ -86,7 +89,7 @@ class Run:
 
     Args:
         setting: which.
-        folder: for layer files and transcripts.
+        folder: for layer files and the transcript of all rounds.
     """
 
     setting: Setting
@@ -98,6 +101,7 @@ class Run:
         self.names = [f"i{index}" for index in range(self.setting.clients)]
         self.entropy: Entropy = random.Random(self.setting.seed).randbytes
         self.participants = self._participants()
+        self.transcript = Transcript(self.folder / "transcript")
         self.base = LayerStore(self.folder / "base")
         self.charter = self._charter()
 
@@ -137,7 +141,7 @@ class Run:
             self.participants,
             PublicWeights(current),
             pruned,
-            self.transcript(plan),
+            self.transcript.folder,
             output,
             self.traffic,
             telemetry,
@@ -145,13 +149,14 @@ class Run:
         )
         return self.result.model, output
 
-    def transcript(self, plan: RoundPlan) -> Path:
-        """Where a round's log and payloads go."""
-        return self.folder / "transcript" / str(plan.context.round)
+    def entries(self) -> list[Envelope]:
+        """The log of all rounds that were run."""
+        return [envelope for _, envelope in read_log(self.transcript.log)]
 
     def messages(self, plan: RoundPlan) -> list[Message]:
-        """What was said in a round, as its log has it."""
-        return [open_envelope(line, self.charter.keys) for line in Log(self.transcript(plan) / "log.jsonl")]
+        """What was said in a round, as the log has it."""
+        messages = [open_envelope(envelope, self.charter.keys) for envelope in self.entries()]
+        return [message for message in messages if message.round == plan.context.round]
 
     def said(self, plan: RoundPlan) -> list[str]:
         """The same in brief: "masked votes", "again", ..."""
@@ -209,7 +214,9 @@ class Run:
             method=setting.method,
             schedule=setting.schedule,
             beacon=self.entropy(32).hex(),
-            base=Base(layers=setting.layers, pruned=tuple(tensors), rest={"embedding.weight": "11" * 32}),
+            base=Base(
+                layers=setting.layers, pruned=tuple(tensors), rest={n: tensor_digest(W) for n, W in REST.items()}
+            ),
             parameters=Parameters(
                 minimum_cohort=setting.minimum_cohort,
                 minimum_contributors=setting.minimum_contributors,

@@ -17,20 +17,24 @@ from fedspallm_secure.messages import (
     LaneBlob,
     Masked,
     ModelStatement,
+    SumName,
     Sums,
     open_envelope,
     seal,
 )
 from fedspallm_secure.rounds import (
+    AddingUp,
     CoordinatorRound,
     InstitutionRound,
     LocalTelemetry,
     Member,
+    Outcome,
     PublicWeights,
     RoundPlan,
 )
 from fedspallm_secure.runtime import embedded
-from fedspallm_secure.secagg import Delivery, Lane, ServerState
+from fedspallm_secure.secagg import Delivery, Lane, Server
+from fedspallm_secure.tlog import Evidence, HeldLog, origin_of
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import Journal, LayerStore
 from tests.rounds.synthetic import Run, Setting
@@ -44,7 +48,7 @@ Corrupt = Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
 
 def _on_words(run: Run, of: str, corrupt: Corrupt) -> Callable[[Envelope], Envelope]:
     """The server's own forgery: the first lane of one published sum is another blob, and the message is signed anew."""
-    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+    blobs = run.transcript.blobs
 
     def forge(envelope: Envelope) -> Envelope:
         message = open_envelope(envelope, run.charter.keys)
@@ -71,17 +75,25 @@ def _on_digits(run: Run, of: str, change: Change, length: int | None = None) -> 
 
 
 def _lying_to_all(monkeypatch: pytest.MonkeyPatch, forge: Callable[[Envelope], Envelope]) -> None:
+    """The server's log holds its forgery too, or nobody would take it in."""
+
     class LyingCoordinator(CoordinatorRound):
         def receive(self, envelope: Envelope) -> list[Delivery]:
-            return [Delivery(honest.to, forge(honest.envelope)) for honest in super().receive(envelope)]
+            lies = [Delivery(honest.to, forge(honest.envelope)) for honest in super().receive(envelope)]
+            for lie in lies:
+                self._log.append(lie.envelope)
+            return lies
 
     monkeypatch.setattr(embedded, "CoordinatorRound", LyingCoordinator)
 
 
 def _lying_to_i2(monkeypatch: pytest.MonkeyPatch, forge: Callable[[Envelope], Envelope]) -> None:
+    """As if i2 had not looked for the message in the log: what then stands in the way is what is tested."""
+
     class PossiblyDeceived(InstitutionRound):
-        def receive(self, envelope: Envelope) -> Envelope | None:
-            return super().receive(forge(envelope) if self._identity.name == "i2" else envelope)
+        def receive(self, envelope: Envelope, evidence: Evidence) -> Envelope | None:
+            lie = forge(envelope) if self._identity.name == "i2" else envelope
+            return super().receive(envelope, evidence) if lie == envelope else self._answer(lie)
 
     monkeypatch.setattr(embedded, "InstitutionRound", PossiblyDeceived)
 
@@ -101,9 +113,10 @@ def _one_step_more(lane: Lane, sums: NDArray[Any]) -> NDArray[Any]:
     return sums
 
 
-def _eligible(run: Run, pruned: dict[str, LayerStore]) -> int:
-    """How many positions of the first lane take part in the values sum, from an honest round of the same run."""
+def _eligible(run: Run) -> int:
+    """How many positions of the first lane take part in the values sum, from an honest round."""
     plan = run.plan()
+    pruned = run.prune(plan, run.base)
     _, output = run.round(plan, run.base, pruned)
     name = run.charter.base.pruned[0].name
     votes = np.sum([store.kept(0, name) for store in pruned.values()], axis=0)
@@ -135,16 +148,16 @@ def test_counts_that_make_a_position_of_one_institution_eligible_are_found_even_
     def everybody_kept_everything(lane: Lane, counts: NDArray[Any]) -> NDArray[Any]:
         return np.full_like(counts, lane.votes.clients)
 
-    class Believing(CoordinatorRound):
-        def _add(self, lane: Lane) -> LaneBlob:
-            honest = super()._add(lane)
-            if self._sums.state is not ServerState.ADDING_VOTES or lane.index > 0:
+    class Believing(AddingUp):
+        def __call__(self, server: Server, name: SumName, lane: Lane) -> LaneBlob:
+            honest = super().__call__(server, name, lane)
+            if name != "votes" or lane.index > 0:
                 return honest
             counts = lane.votes.unpack(self._blobs.get(honest.blob), lane.length)
             forged = self._blobs.put(lane.votes.pack(everybody_kept_everything(lane, counts)))
             return honest.model_copy(update={"blob": forged})
 
-    monkeypatch.setattr(embedded, "CoordinatorRound", Believing)
+    monkeypatch.setattr(embedded, "AddingUp", Believing)
     with pytest.raises(RemoteProtocolError, match=_FALSE.format("votes")):
         run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
     assert "masked values" not in run.said(run.plan())
@@ -154,14 +167,29 @@ def test_counts_that_make_a_position_of_one_institution_eligible_are_found_even_
 def test_false_sums_are_found_before_a_model_is_stated(
     lie: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(Setting(), tmp_path)
-    pruned = run.prune(run.plan(), run.base)
-    length = _eligible(run, pruned)
-    (run.transcript(run.plan()) / "log.jsonl").unlink()
+    length = _eligible(Run(Setting(), tmp_path / "honest"))
+    run = Run(Setting(), tmp_path / "lied to")
     lie(monkeypatch, _on_digits(run, "values", _one_step_more, length))
     with pytest.raises(RemoteProtocolError, match=_FALSE.format("values")):
-        run.round(run.plan(), run.base, pruned)
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
     assert "model" not in run.said(run.plan())
+
+
+@pytest.mark.parametrize("of", ["votes", "values"])
+def test_a_false_sum_for_one_institution_alone_does_not_reach_its_check_since_no_log_holds_it(
+    of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Setting(), tmp_path)
+    forge = _on_words(run, of, lambda words: words ^ np.uint64(1))
+
+    class Deceived(InstitutionRound):
+        def receive(self, envelope: Envelope, evidence: Evidence) -> Envelope | None:
+            return super().receive(forge(envelope) if self._identity.name == "i2" else envelope, evidence)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", Deceived)
+    with pytest.raises(RemoteProtocolError, match=r"The proof does not show entry \d+ to be in the log of \d+ entries"):
+        run.round(run.plan(), run.base, run.prune(run.plan(), run.base))
+    assert run.said(run.plan())[-1] == f"sums {of}"
 
 
 class _TwoFaced(LayerStore):
@@ -175,17 +203,24 @@ class _TwoFaced(LayerStore):
         return mask if self.voted <= 2 else np.ones_like(mask)  # once to vote, once to prove it
 
 
-def test_an_institution_that_moves_weights_it_did_not_vote_for_fails_the_round(tmp_path: Path) -> None:
-    run = Run(Setting(layers=1, shapes=((12, 16),), change=0), tmp_path)
-    plan = run.plan()
-    pruned = run.prune(plan, run.base)
+def _all_move_by_the_clip(folder: Path) -> tuple[Run, dict[str, LayerStore]]:
+    """Where all voters move by as much as they may, one more is one too many."""
+    run = Run(Setting(layers=1, shapes=((12, 16),), change=0), folder)
+    pruned = run.prune(run.plan(), run.base)
     name = run.charter.base.pruned[0].name
-    for store in pruned.values():  # all voters move by the clip, so that one more is one too many
+    for store in pruned.values():
         store.write(0, {name: run.base.weights(0, name) + np.float32(100)}, {name: store.kept(0, name)})
-    run.round(plan, run.base, pruned)
+    return run, pruned
+
+
+def test_an_institution_that_moves_weights_it_did_not_vote_for_fails_the_round(tmp_path: Path) -> None:
+    honest, pruned = _all_move_by_the_clip(tmp_path / "honest")
+    honest.round(honest.plan(), honest.base, pruned)
+    run, pruned = _all_move_by_the_clip(tmp_path / "two-faced")
     pruned["i3"] = _TwoFaced(pruned["i3"].folder)
+    name = run.charter.base.pruned[0].name
     with pytest.raises(RemoteProtocolError, match=rf"sum of lane {name} is larger than its votes allow"):
-        run.round(plan, run.base, pruned)
+        run.round(run.plan(), run.base, pruned)
 
 
 @pytest.mark.parametrize("of", ["votes", "values"])
@@ -253,7 +288,7 @@ def test_another_base_model_at_one_institution_ends_in_a_mismatch_that_names_it(
             super().__init__(plan, member, public, *rest)
 
     monkeypatch.setattr(embedded, "InstitutionRound", WithOtherBase)
-    with pytest.raises(RemoteProtocolError, match=r"'i2' \w+\. Do not use the model: .* another base model"):
+    with pytest.raises(RemoteProtocolError, match=r"'i2' computed .* Do not use the model: .* another base model"):
         run.round(run.plan(), run.base, pruned)
     with pytest.raises(StorageError, match=rf"{tensor.name} has digest \w+; the charter says {tensor.digest}"):
         PublicWeights(other).check(tensor)
@@ -266,12 +301,15 @@ def _i2_answers(
     """Institution i2 signs something else than the honest answer."""
 
     class PossiblyLying(InstitutionRound):
-        def receive(self, envelope: Envelope) -> Envelope | None:
-            answer = super().receive(envelope)
+        def _answer(self, envelope: Envelope) -> Envelope | None:
+            answer = super()._answer(envelope)
             if answer is None or self._identity.name != "i2":
                 return answer
             message = open_envelope(answer, run.charter.keys)
-            return seal(forge(message), self._identity) if isinstance(message, Masked | ModelStatement) else answer
+            if not isinstance(message, Masked | ModelStatement):
+                return answer
+            self._view.chain.prev = message.prev  # it never said what it was to say
+            return self._view.chain.seal(forge(message), self._identity)
 
     monkeypatch.setattr(embedded, "InstitutionRound", PossiblyLying)
 
@@ -291,7 +329,7 @@ def test_a_contribution_of_another_length_than_announced_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(Setting(), tmp_path)
-    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+    blobs = run.transcript.blobs
 
     def forge(message: Masked | ModelStatement) -> Masked | ModelStatement:
         if isinstance(message, ModelStatement):
@@ -308,10 +346,12 @@ def test_a_contribution_of_another_length_than_announced_is_refused(
 def test_at_first_everybody_is_missing_and_then_those_who_have_not_advertised(tmp_path: Path) -> None:
     run = Run(Setting(), tmp_path)
     plan, public, blobs = run.plan(), PublicWeights(run.base), BlobStore(tmp_path / "blobs")
-    coordinator = CoordinatorRound(plan, run.participants.server, public, blobs, LayerStore(tmp_path / "out"))
+    outcome, log = Outcome(plan, public, blobs), HeldLog(origin_of(plan.context.digest))
+    coordinator = CoordinatorRound(plan, run.participants.server, outcome, AddingUp(blobs), None, log)
     assert coordinator.missing() == tuple(run.names)
     for name in ("i3", "i0"):
-        member = Member(run.participants.institutions[name], run.entropy, Journal(), run.setting.policy)
+        view = run.participants.view(name, run.charter)
+        member = Member(run.participants.institutions[name], run.entropy, Journal(), view, run.setting.policy)
         own = LayerStore(tmp_path / name)
         institution = InstitutionRound(plan, member, public, own, LocalTelemetry(), blobs, None)
         assert coordinator.receive(institution.start()) == []

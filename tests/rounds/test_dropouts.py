@@ -188,12 +188,35 @@ def _members(run: Run, layer: int) -> list[str]:
     return [run.names[index] for index in run.plan().cohorts[layer]]
 
 
-def test_who_vanished_from_one_round_takes_part_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(replace(_EIGHT, schedule=("0.3", "0.5")), tmp_path)
-    vanish(monkeypatch, run, dict.fromkeys(_GONE, "shares"))
-    left = _without(run, *_GONE)
+@pytest.mark.parametrize(
+    ("when", "after_it_answered"),
+    [
+        (AT_ONCE, True),
+        ("advertised", False),
+        ("advertised", True),
+        ("shares", False),
+        ("shares", True),
+        ("confirmed votes", False),
+        ("sums votes", True),
+        ("proofs votes", True),
+        ("survivors values", False),
+        ("proofs values", True),
+    ],
+)
+def test_who_vanished_from_one_round_takes_part_in_the_next(
+    when: str, after_it_answered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(replace(_EIGHT, clients=4, minimum_cohort=4, layers=1, schedule=("0.3", "0.5")), tmp_path)
+    vanish(monkeypatch, run, {"i1": when}, after_it_answered=after_it_answered)
+    left = _without(run, "i1")
+    parts = {
+        **dict.fromkeys(_BEFORE_VOTES, Parts(left, left, left)),
+        **dict.fromkeys((*_IN_VOTES, *_IN_VALUES), Parts(run.names, None, left)),
+        "proofs votes": Parts(run.names, left, left, given_up=("i1",)),
+        "proofs values": Parts(run.names, run.names, left),
+    }
     first = run.plan(0)
-    output = check_round(run, first, run.base, run.prune(first, run.base), Parts(left, left, left))
+    output = check_round(run, first, run.base, run.prune(first, run.base), parts[when])
     second = run.plan(1)
     check_round(run, second, output, run.prune(second, output))
 

@@ -30,7 +30,7 @@ def _sent(folder: Path, secret: float | None, votes: range) -> set[str]:
             altered.write(layer, weights, kept)
         pruned["i0"] = altered
     run.round(plan, run.base, pruned)
-    return {path.name for path in (run.transcript(plan) / "blobs").iterdir()}
+    return {path.name for path in run.transcript.blobs.folder.iterdir()}
 
 
 @pytest.mark.parametrize("secret", [0.25, -3.0, 1e6])

@@ -43,7 +43,7 @@ def test_a_charter_that_one_policy_does_not_allow_ends_the_round_before_any_mess
     run.participants = replace(run.participants, policies={**run.participants.policies, "i1": policy})
     with pytest.raises(CharterError, match=said):
         run.round(plan, run.base, pruned)
-    assert not run.transcript(plan).exists()
+    assert not run.transcript.folder.exists()
     run.participants = replace(run.participants, policies={**run.participants.policies, "i1": TWO_SUFFICE})
     run.round(plan, run.base, pruned)
 
@@ -58,7 +58,8 @@ def test_it_draws_no_key_for_such_a_round_and_writes_nothing_down(tmp_path: Path
         def once(self, what: str, decision: str) -> None:
             raise AssertionError(what)
 
-    member = Member(run.participants.institutions["i1"], nothing, Untouched(), Policy(methods=("magnitude",)))
+    view = run.participants.view("i1", run.charter)
+    member = Member(run.participants.institutions["i1"], nothing, Untouched(), view, Policy(methods=("magnitude",)))
     blobs = BlobStore(tmp_path / "blobs")
     with pytest.raises(CharterError, match="the policy allows magnitude"):
         InstitutionRound(run.plan(), member, PublicWeights(run.base), run.base, LocalTelemetry(), blobs, None)

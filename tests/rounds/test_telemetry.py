@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from fedspallm_secure.rounds import LocalTelemetry, RoundPlan
-from fedspallm_secure.transcript import BlobStore, Log
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.synthetic import Run, Setting
 from tests.rounds.vanishing import vanish
@@ -112,9 +111,9 @@ def test_no_institutions_figure_is_in_any_message_or_payload(tmp_path: Path) -> 
     plan = run.plan()
     share = {"i0": 0.0, "i1": 0.25, "i2": 0.5, "i3": 0.75, "i4": 1.0}
     run.round(plan, run.base, _pruned(run, plan, share), _FIGURES)
-    blobs = BlobStore(run.transcript(plan) / "blobs")
+    blobs = run.transcript.blobs
     words = {int(word) for path in blobs.folder.iterdir() for word in blobs.get(path.name)}
-    said = b"".join(base64.b64decode(envelope.payload) for envelope in Log(run.transcript(plan) / "log.jsonl"))
+    said = b"".join(base64.b64decode(envelope.payload) for envelope in run.entries())
     single = [number for one in _FIGURES.values() for number in (one.tokens, round(one.loss * 10**6))]
     single += [round(10**6 * part) for part in share.values() if part]
     assert words.isdisjoint(single)
@@ -131,7 +130,7 @@ def test_the_same_figures_look_different_in_every_round(tmp_path: Path) -> None:
     for number in (0, 1):
         plan = run.plan(number)
         _, current = run.round(plan, current, run.prune(plan, current), _FIGURES)
-        blobs = BlobStore(run.transcript(plan) / "blobs")
+        blobs = run.transcript.blobs
         for message in run.messages(plan):
             if message.kind == "masked":
                 seen += [int(word) for word in blobs.get(message.lanes[-1].blob)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import floor, log2
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedspallm_secure.messages import Advertise, Masked, Share, Shares, Sums, canonical, open_envelope
-from fedspallm_secure.transcript import BlobStore, Log
+from fedspallm_secure.messages import Advertise, Envelope, Masked, Share, Shares, Sums, canonical, open_envelope
+from fedspallm_secure.rounds import InstitutionRound
+from fedspallm_secure.runtime import embedded
+from fedspallm_secure.tlog import Evidence
 from tests.rounds.synthetic import Run, Setting
 
 Words = NDArray[np.uint64]
@@ -19,14 +22,23 @@ _SAMPLED = Setting(clients=4, layers=3, shapes=((64, 96),), capacities=("1", "1"
 
 
 @pytest.mark.parametrize("setting", [Setting(), Setting(method="wanda"), _SAMPLED])
-def test_traffic_is_the_size_of_the_envelopes_and_payloads_of_the_transcript(setting: Setting, tmp_path: Path) -> None:
+def test_traffic_is_the_size_of_the_envelopes_and_payloads_of_the_transcript_and_of_the_evidence_beside_them(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run(setting, tmp_path)
     plan = run.plan()
-    run.round(plan, run.base, run.prune(plan, run.base))
-    blobs = BlobStore(run.transcript(plan) / "blobs")
-    up = dict.fromkeys(run.names, 0)
     down = dict.fromkeys(run.names, 0)
-    for envelope in Log(run.transcript(plan) / "log.jsonl"):
+
+    class Weighing(InstitutionRound):
+        def receive(self, envelope: Envelope, evidence: Evidence) -> Envelope | None:
+            down[self._identity.name] += len(canonical(evidence))
+            return super().receive(envelope, evidence)
+
+    monkeypatch.setattr(embedded, "InstitutionRound", Weighing)
+    run.round(plan, run.base, run.prune(plan, run.base))
+    blobs = run.transcript.blobs
+    up = dict.fromkeys(run.names, 0)
+    for envelope in run.entries():
         message = open_envelope(envelope, run.charter.keys)
         payloads = [blobs.get(lane.blob) for lane in message.lanes] if isinstance(message, Masked | Sums) else []
         size = len(canonical(envelope)) + sum(payload.nbytes for payload in payloads)
@@ -45,7 +57,7 @@ def test_votes_cost_a_digit_of_n_plus_1_values_a_weight(clients: int, tmp_path: 
     plan = run.plan()
     run.round(plan, run.base, run.prune(plan, run.base))
     weights = sum(lane.length for lane in plan.lanes)
-    envelopes_and_last_words = 2_000 + 100 * clients  # bytes; shares are handed out one a member of the cohort
+    envelopes_and_last_words = 2_300 + 100 * clients  # bytes, links to the log too; one share a member of the cohort
     for name in run.names:
         bits = 8 * run.traffic.plain()[name]["up"]["votes"] / weights
         assert bits <= 64 / floor(64 / log2(clients + 1)) + 8 * envelopes_and_last_words / weights
@@ -66,8 +78,10 @@ def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_all_masks_
     pruned = run.prune(plan, run.base)
     run.round(plan, run.base, pruned)
     masked, published = _payloads(run)
-    run.round(plan, run.base, pruned)  # the same weights again, under fresh keys
-    masked_again, published_again = _payloads(run)
+    again = Run(_SAMPLED, tmp_path / "again")
+    again.entropy = os.urandom  # the same run with the same weights, under fresh keys
+    again.round(plan, again.base, pruned)
+    masked_again, published_again = _payloads(again)
     for lane in plan.context.lanes:
         cohort = [run.names[index] for index in lane.cohort]
         for of in ("votes", "values"):
@@ -87,11 +101,11 @@ def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_all_masks_
 
 
 def _payloads(run: Run) -> tuple[dict[tuple[str, str, str], Words], dict[tuple[str, str], Words]]:
-    """The masked lanes by (sum, sender, lane) and the published ones by (sum, lane), of the last round in the log."""
-    blobs = BlobStore(run.transcript(run.plan()) / "blobs")
+    """The masked lanes by (sum, sender, lane) and the published ones by (sum, lane), of the round in the log."""
+    blobs = run.transcript.blobs
     masked: dict[tuple[str, str, str], Words] = {}
     published: dict[tuple[str, str], Words] = {}
-    for envelope in Log(run.transcript(run.plan()) / "log.jsonl"):
+    for envelope in run.entries():
         message = open_envelope(envelope, run.charter.keys)
         if isinstance(message, Masked):
             masked |= {(message.sum, message.sender, lane.lane): blobs.get(lane.blob) for lane in message.lanes}

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from fedspallm_secure.charter import Charter
 from fedspallm_secure.evaluation import Results
 from fedspallm_secure.messages import digest, open_envelope
-from fedspallm_secure.transcript import BlobStore, Log
+from fedspallm_secure.transcript import BlobStore, read_log
 from tests.runtime.conftest import Fedspallm
 
 KINDS = ["letters", "ledger", "poems"]
@@ -75,7 +75,7 @@ def test_the_transcript_holds_every_message_signed_and_every_payload(run: Path) 
     assert digest(charter) == json.loads((run / "results.json").read_text(encoding="utf-8"))["charter_digest"]
     blobs = BlobStore(run / "transcript" / "blobs")
     kinds = []
-    for envelope in Log(run / "transcript" / "log.jsonl"):
+    for _, envelope in read_log(run / "transcript" / "log.jsonl"):
         message = open_envelope(envelope, charter.keys)
         kinds.append(message.kind)
         for lane in getattr(message, "lanes", ()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedspallm_secure.messages import Again, Envelope, Identity, Survivors, seal
+from fedspallm_secure.messages import Again, Envelope, Identity, LogHead, Survivors, seal
 from tests.messages.example_messages import EXAMPLES
 from tests.secagg.lies import ME, NO_HOLD, Lies, Make, edit, field, flipped, may_be_named
 from tests.secagg.small_round import identity, resealed
@@ -73,6 +73,7 @@ def _survivors(attempt: int, participants: str, survivors: str, gone: str = "") 
         survivors=tuple(survivors.split()),
         gone=tuple(gone.split()),
         start=STAGED.start,
+        log=LogHead(size=1, root="00" * 32),
     )
     return lambda scene: seal(message, identity("server"))
 

@@ -34,27 +34,34 @@ _MUTATIONS = 2720
 _OPENED = 1100
 """So many of them at least have the right form, signature, charter and round."""
 
+
+def _links(path: str = "") -> set[str]:
+    """What a message says of the log: a machine never sees that, whoever holds it or has seen it judges."""
+    return {f"{path}{link}" for link in ("prev", "seen", "seen/size", "seen/root")}
+
+
 # What nobody can judge who gets it, by kind of message, so that a change of it may be taken; all else must be refused.
 # Keys, seals, blobs, shares and proofs are judged later on, by what follows from them; who came, by those who did.
 UNJUDGED: Mapping[str, set[str]] = {
-    "advertise": {"sender", "channel", "groups/*/votes", "groups/*/values"},
+    "advertise": {"sender", "channel", "groups/*/votes", "groups/*/values"} | _links(),
     "advertised": {
         *("advertisements", "advertisements/*/body/channel"),
         *("advertisements/*/body/groups/*/votes", "advertisements/*/body/groups/*/values"),
+        *_links("advertisements/*/body/"),
     },
-    "share": {"commitments/*/votes", "commitments/*/values", "sealed/*"},
+    "share": {"commitments/*/votes", "commitments/*/values", "sealed/*"} | _links(),
     "shares": {"sealed"},
     "again": {"gone", "gone/*"},
-    "masked": {"sender", "lanes/*/blob"},
-    "survivors": {"survivors"},
+    "masked": {"sender", "lanes/*/blob"} | _links(),
+    "survivors": {"survivors", "log/size", "log/root"},
     "confirm": {"sender"},
     "confirmed": {"signatures", "signatures/*"},
-    "unmask": {"sender", "groups/*/seeds/*", "groups/*/keys/*"},
+    "unmask": {"sender", "groups/*/seeds/*", "groups/*/keys/*"} | _links(),
     "sums": {"lanes/*/blob"},
-    "proof": {"sender", "products/*/*"},
-    "proofs": set(),
-    "attest": set(),
-    "attested": set(),
+    "proof": {"sender", "products/*/*"} | _links(),
+    "proofs": _links("proofs/*/body/"),
+    "attest": _links(),
+    "attested": _links("attestation/body/"),
     "unproven": {"missing", "missing/*"},
 }
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fedspallm_secure.errors import CharterError, LocalProtocolError, RemoteProtocolError
-from fedspallm_secure.messages import LaneBlob, SumName, Sums, Survivors, Unproven
+from fedspallm_secure.messages import LaneBlob, LogHead, SumName, Sums, Survivors, Unproven
 from fedspallm_secure.rounds import PublicWeights
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.secagg import ClientState, Delivery, Lane, Participation, ServerState
@@ -329,6 +329,7 @@ def _counted(folder: Path, counts: Callable[[int], NDArray[Any]]) -> tuple[NDArr
         survivors=names[:-1],
         gone=(),
         start=plan.context.start,
+        log=LogHead(size=1, root="00" * 32),
     )
     participation = Participation(plan.context).with_survivors(message, None, (), ())
     words = lane.votes.pack(counts(lane.length))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Again, SumName, Survivors
+from fedspallm_secure.messages import Again, LogHead, SumName, Survivors
 from fedspallm_secure.secagg import Participation, RoundContext
 from tests.secagg.small_round import round_context
 
@@ -26,6 +26,8 @@ def _context(margin: int = 1) -> RoundContext:
 
 
 _CONTEXT = _context()
+
+_LOG = LogHead(size=1, root="00" * 32)
 
 
 def _names(indices: Collection[int]) -> tuple[str, ...]:
@@ -42,7 +44,7 @@ def _survivors(
 ) -> Survivors:
     header = {"charter": _CONTEXT.digest, "round": 0, "sender": "server", "sum": name, "attempt": attempt}
     body = {"participants": _names(participants), "survivors": _names(survivors), "gone": _names(gone)}
-    return Survivors.model_validate(header | body | {"start": _CONTEXT.start})
+    return Survivors.model_validate(header | body | {"start": _CONTEXT.start, "log": _LOG})
 
 
 def _again(gone: Collection[int], attempt: int = 1) -> Again:

@@ -20,6 +20,7 @@ from fedspallm_secure.messages import (
     Confirm,
     Confirmed,
     Envelope,
+    LogHead,
     Message,
     Share,
     Shares,
@@ -117,7 +118,9 @@ class WatchedRound(SmallRound):
     def survivors(self, *names: str, of: SumName = "votes", **changes: Any) -> Survivors:
         """What the server may say: of all participants these survived."""
         said = {"sum": of, "attempt": 0, "participants": self.context.roster, "survivors": names, "gone": ()}
-        return Survivors(**self._header() | {"start": self.context.start} | said | changes)
+        return Survivors(
+            **self._header() | {"start": self.context.start, "log": LogHead(size=1, root="00" * 32)} | said | changes
+        )
 
     def confirm(self, index: int, survivors: Survivors) -> Envelope:
         """What an institution signs that confirms whatever the server likes."""

@@ -50,6 +50,28 @@ class MerkleTree:
             self._levels[height].append(_node(left, right))
         return len(self) - 1
 
+    def leaf(self, index: int) -> bytes:
+        """The leaf hash of entry `index`, 32 bytes.
+
+        Raises:
+            LocalProtocolError: there is no such entry.
+        """
+        if not 0 <= index < len(self):
+            raise LocalProtocolError(f"There is no entry {index} among the first {len(self)}.", "Name one of them.")
+        return self._levels[0][index]
+
+    def truncate(self, size: int) -> None:
+        """Drop all leaves after the first `size`.
+
+        Raises:
+            LocalProtocolError: there are not so many.
+        """
+        self._checked(size)
+        for height, level in enumerate(self._levels):
+            del level[size >> height :]
+        while len(self._levels) > 1 and not self._levels[-1]:
+            self._levels.pop()
+
     def root(self, size: int | None = None) -> bytes:
         """The root over the first `size` leaves, all of them if None; 32 bytes (MTH in section 2.1.1).
 

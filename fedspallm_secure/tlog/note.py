@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Identity, decode_base64
+from fedspallm_secure.messages import Signer, decode_base64
 
 __all__ = ["Cosignature", "cosign", "open_note", "sign_note", "signers"]
 
@@ -44,22 +44,22 @@ class Cosignature:
     time: int | None
 
 
-def sign_note(text: str, identity: Identity) -> str:
+def sign_note(text: str, name: str, signer: Signer) -> str:
     """The note with `text`, signed by its author.
 
     Args:
         text: ends with a line feed, holds no empty line at its end and no control character but line feeds.
-        identity: whose signature it carries.
+        name: that the signature stands under; of a log, its origin.
+        signer: whose signature it carries.
     """
-    signature = identity.key.sign(text.encode())
-    return f"{text}\n{_line(identity, _ED25519, signature)}"
+    return f"{text}\n{_line(name, signer, _ED25519, signer.sign(text.encode()))}"
 
 
-def cosign(note: str, identity: Identity, time: int) -> str:
+def cosign(note: str, signer: Signer, time: int) -> str:
     """A line to be added to a note: "I saw this text at `time`" (seconds since 1970, below 2^64)."""
     text, _ = _split(note)
-    signature = identity.key.sign(_cosigned(text, time))
-    return _line(identity, _COSIGNATURE, time.to_bytes(8, "big") + signature)
+    signature = signer.sign(_cosigned(text, time))
+    return _line(signer.name, signer, _COSIGNATURE, time.to_bytes(8, "big") + signature)
 
 
 def open_note(note: str, keys: Mapping[str, str]) -> tuple[str, list[Cosignature]]:
@@ -128,9 +128,9 @@ def _parse(line: str) -> tuple[str, bytes]:
     return name, raw
 
 
-def _line(identity: Identity, kind: int, signature: bytes) -> str:
-    key_id = _key_id(identity.name, kind, bytes.fromhex(identity.public))
-    return f"{_DASH}{identity.name} {base64.b64encode(key_id + signature).decode()}\n"
+def _line(name: str, signer: Signer, kind: int, signature: bytes) -> str:
+    key_id = _key_id(name, kind, bytes.fromhex(signer.public))
+    return f"{_DASH}{name} {base64.b64encode(key_id + signature).decode()}\n"
 
 
 def _key_id(name: str, kind: int, public: bytes) -> bytes:
