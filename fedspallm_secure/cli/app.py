@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 import fedspallm_secure
+from fedspallm_secure.cli.audit import audit_app
+from fedspallm_secure.cli.roster import roster_app
 
 __all__ = ["app"]
 
@@ -23,6 +25,8 @@ app = typer.Typer(
 
 charter_app = typer.Typer(help="Look at the agreement before signing it.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(charter_app, name="charter")
+app.add_typer(roster_app, name="roster")
+app.add_typer(audit_app, name="audit")
 
 _CACHE = Path.home() / ".cache" / "fedspallm-secure"
 

@@ -27,3 +27,7 @@ def show_results(results: Results, out: Path, console: Console) -> None:
         ("Transcript", "transcript"),
     ):
         console.print(f"{what + ':':12}{out / place}", highlight=False, soft_wrap=True)
+    base = results.config["model"]
+    if Path(base).is_dir():
+        audit = f"fedspallm audit {out / 'transcript'} --model {out / 'model'} --base {base} --depth full"
+        console.print(f"{'Audit it:':12}{audit}", highlight=False, soft_wrap=True)
