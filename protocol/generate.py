@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from fedspallm_secure.charter import Charter
+from fedspallm_secure.charter import Charter, CharterSignatures, Roster, SignedRoster
 from fedspallm_secure.messages import Envelope, Message
 from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS
+from fedspallm_secure.tlog import Evidence
 
 __all__ = ["documents"]
 
@@ -60,9 +61,16 @@ def documents() -> dict[Path, str]:
 
 
 def _schemas() -> dict[str, str]:
-    """Name -> JSON Schema of the charter, the envelope, and each kind of message by its kind."""
+    """Name -> JSON Schema of what is agreed, the envelope, what comes beside it, and each message by its kind."""
     bodies = get_args(get_args(Message)[0])
-    models: dict[str, type[BaseModel]] = {"charter": Charter, "envelope": Envelope}
+    models: dict[str, type[BaseModel]] = {
+        "charter": Charter,
+        "charter_signatures": CharterSignatures,
+        "roster": Roster,
+        "signed_roster": SignedRoster,
+        "envelope": Envelope,
+        "evidence": Evidence,
+    }
     models |= {body.model_fields["kind"].default: body for body in bodies}
     return {name: _schema(model) for name, model in models.items()}
 

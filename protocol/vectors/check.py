@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protocol.vectors.second import crypto
+from protocol.vectors.second import crypto, merkle, note, roster
 from protocol.vectors.second.agreement import Round, assign_layers, check_charter, read_charter
-from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal
+from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal, sign
 from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum
 from protocol.vectors.second.packing import Packing, values_packing, votes_packing
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.replay import Replay, refuse
+from protocol.vectors.second.transcript import verify
 
 __all__ = ["VectorError", "check"]
 
@@ -86,9 +87,9 @@ def key_schedule(given: Json) -> Json:
     low, high = given["low"], given["high"]
     one, other = bytes.fromhex(given["one"]), bytes.fromhex(given["other"])
     if given["operation"] == "agree":
-        return {"secret": _agree(one, given["public"]).hex()}
+        return {"secret": crypto.checked_agree("C10", one, given["public"]).hex()}
     seed, challenge = bytes.fromhex(given["seed"]), bytes.fromhex(given["challenge"])
-    secret = _agree(other, crypto.public_key(one))
+    secret = crypto.agree(other, crypto.public_key(one))
     lane = crypto.lane_context(given["charter"], given["round"], given["sum"], given["attempt"], given["lane"])
     channel = crypto.channel_context(given["charter"], given["round"], given["attempt"], low, high)
     masks = [crypto.product_mask(secret, challenge, m, given["group"], low, high) for m in range(2)]
@@ -109,7 +110,7 @@ def key_schedule(given: Json) -> Json:
 def sealing(given: Json) -> Json:
     """Section 7.6."""
     context = crypto.channel_context(*(given[name] for name in ("charter", "round", "attempt", "sender", "receiver")))
-    secret = _agree(bytes.fromhex(given["private"]), given["public"])
+    secret = crypto.agree(bytes.fromhex(given["private"]), given["public"])
     if given["operation"] == "seal":
         return {"sealed": crypto.seal_shares(secret, context, bytes.fromhex(given["plaintext"]))}
     try:
@@ -152,6 +153,40 @@ def checks(given: Json) -> Json:
     return {"products": _hex(products)}
 
 
+def tlog(given: Json) -> Json:
+    """Sections 17.1 and 17.4."""
+    leaves = [merkle.leaf_hash(bytes.fromhex(entry)) for entry in given.get("entries", [])]
+    proof = [bytes.fromhex(part) for part in given.get("proof", [])]
+    match given["operation"]:
+        case "leaf":
+            return {"leaf": merkle.leaf_hash(bytes.fromhex(given["entry"])).hex()}
+        case "root":
+            return {"root": merkle.root(leaves).hex()}
+        case "inclusion":
+            return {"proof": [part.hex() for part in merkle.inclusion(given["index"], leaves)]}
+        case "consistency":
+            return {"proof": [part.hex() for part in merkle.consistency(given["old"], leaves)]}
+        case "check_inclusion":
+            leaf, root = bytes.fromhex(given["leaf"]), bytes.fromhex(given["root"])
+            merkle.check_inclusion("L3", leaf, given["index"], given["size"], proof, root)
+            return {"holds": given["leaf"]}
+        case "check_consistency":
+            old, new = (bytes.fromhex(given[which]) for which in ("old_root", "new_root"))
+            merkle.check_consistency("L2", given["old"], old, given["new"], new, proof)
+            return {"holds": given["new_root"]}
+        case "read":
+            text, found = note.read_note(given["note"], given["keys"])
+            return {"text": text, "signatures": [{"name": name, "time": time} for name, time in found]}
+    origin = note.origin_of(given["charter"])
+    key = bytes.fromhex(given["signing"])
+    if given["operation"] == "checkpoint":
+        text = note.checkpoint_text(origin, given)
+        return {"note": f"{text}\n{note.signature_line(text, origin, key)}"}
+    head = note.read_checkpoint(given["note"], origin, given["key"])
+    line = note.cosignature_line(note.checkpoint_text(origin, head), given["name"], key, given["time"])
+    return {**head, "line": line}
+
+
 def envelopes(given: Json) -> Json:
     """Sections 1 and 8."""
     match given["operation"]:
@@ -186,8 +221,27 @@ def charters(given: Json) -> Json:
     }
 
 
+def signatures(given: Json) -> Json:
+    """Section 4.1."""
+    if given["operation"] == "check":
+        return {"signers": roster.check_signatures(given["charter"], given["signatures"])}
+    payload, made = canonical(given["charter"]), list[Json]()
+    for name, key in given["signing"].items():
+        made.append({"keyid": name, "sig": sign(payload, bytes.fromhex(key), roster.CHARTER_TYPE)})
+    return {"signatures": {"payloadType": roster.CHARTER_TYPE, "signatures": made}}
+
+
+def rosters(given: Json) -> Json:
+    """Section 18."""
+    chain = [roster.read_roster(given["text"])] if "text" in given else given["rosters"]
+    last = roster.check_chain(chain)
+    if "charter" in given:
+        roster.check_admitted(given["charter"], last)
+    return {"roster": last, "digest": digest(last)}
+
+
 def rounds(given: Json, output: Json) -> Json:
-    """Sections 9 to 16: every message of `output` must be the one that we would send."""
+    """Sections 9 to 17: every message of `output` must be the one that we would send."""
     replay = Replay(given, {})
     replay.take(output["events"])
     replay.finish()
@@ -196,7 +250,28 @@ def rounds(given: Json, output: Json) -> Json:
         "blobs": {name: data.hex() for name, data in sorted(replay.blobs.made.items())},
         "weights": {name: data.hex() for name, data in replay.server.weights.items()},
         "model": replay.server.model,
+        "checkpoint": replay.checkpoint(given["time"]),
     }
+
+
+def transcripts(given: Json, all_vectors: Mapping[str, Json]) -> Json:
+    """Section 13."""
+    if "of" in given:
+        given = _changed(all_vectors[f"transcripts/{given['of']}"]["cases"][0]["input"], given)
+    return verify(given, full=given["depth"] == "full")
+
+
+def _changed(whole: Json, given: Json) -> Json:
+    """A transcript with other lines, files and payloads; where null stands, there is none."""
+    files, lines = {**whole["files"], **given.get("files", {})}, whole["files"]["log.jsonl"].splitlines()
+    for number, text in given.get("lines", {}).items():
+        lines[int(number)] = text
+    if "lines" in given:
+        files["log.jsonl"] = "".join(f"{text}\n" for text in lines if text is not None)
+    changed = {**whole, **given, "files": files, "blobs": {**whole["blobs"], **given.get("blobs", {})}}
+    for part in ("files", "blobs"):
+        changed[part] = {name: data for name, data in changed[part].items() if data is not None}
+    return changed
 
 
 _FAMILIES: Mapping[str, Callable[[Json], Json]] = {
@@ -207,8 +282,11 @@ _FAMILIES: Mapping[str, Callable[[Json], Json]] = {
     "sealing": sealing,
     "graphs": graphs,
     "checks": checks,
+    "tlog": tlog,
     "envelopes": envelopes,
     "charters": charters,
+    "signatures": signatures,
+    "rosters": rosters,
 }
 
 
@@ -218,7 +296,7 @@ def check(name: str, vector: Json, all_vectors: Mapping[str, Json]) -> None:
     Args:
         name: FAMILY/NAME.
         vector: what is in that file.
-        all_vectors: a bad round names a good one.
+        all_vectors: a bad round or transcript names a good one.
 
     Raises:
         VectorError: something else comes out, or it is not refused by the check that it names.
@@ -227,7 +305,10 @@ def check(name: str, vector: Json, all_vectors: Mapping[str, Json]) -> None:
     for number, case in enumerate(vector.get("cases", [])):
         try:
             given, output = case["input"], case["output"]
-            found = rounds(given, output) if family == "rounds" else _FAMILIES[family](given)
+            if family == "transcripts":
+                found = transcripts(given, all_vectors)
+            else:
+                found = rounds(given, output) if family == "rounds" else _FAMILIES[family](given)
         except (CheckError, ValueError, LookupError) as error:
             raise VectorError(f"{name}, case {number}: {error!r}") from error
         if found != output:
@@ -237,12 +318,16 @@ def check(name: str, vector: Json, all_vectors: Mapping[str, Json]) -> None:
         try:
             if family == "rounds":
                 refuse(given, all_vectors[f"rounds/{given['of']}"]["cases"][0])
+            elif family == "transcripts":
+                transcripts(given, all_vectors)
             else:
                 _FAMILIES[family](given)
         except CheckError as refusal:
             if refusal.check == due:
                 return
             raise VectorError(f"{name}: {refusal} came where {due} is due") from refusal
+        except (ValueError, LookupError) as error:
+            raise VectorError(f"{name}: {error!r} before {due} is due") from error
         raise VectorError(f"{name}: was not refused, where {due} is due")
 
 
@@ -269,13 +354,6 @@ def main(folder: Path) -> int:
     for family in sorted(good | bad):
         print(f"{family:13} {good[family]} good, {bad[family]} bad, {wrong[family]} wrong")
     return 1 if wrong or not found else 0
-
-
-def _agree(private: bytes, public: str) -> bytes:
-    try:
-        return crypto.agree(private, public)
-    except ValueError as error:
-        raise CheckError("C10", str(error)) from error
 
 
 if __name__ == "__main__":

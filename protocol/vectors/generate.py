@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from protocol.vectors.making.bad_rounds import bad_rounds
+from protocol.vectors.making.bad_transcripts import bad_transcripts
+from protocol.vectors.making.charter_signatures import bad_signatures, signatures
+from protocol.vectors.making.charter_signatures import cases as signed_charters
 from protocol.vectors.making.charters import bad_charters, charters
 from protocol.vectors.making.envelopes import CASES, bad_envelopes, envelopes
+from protocol.vectors.making.forger import Forger
 from protocol.vectors.making.primitive_cases import GOOD, bad_primitives
 from protocol.vectors.making.primitives import RUN
+from protocol.vectors.making.rosters import CASES as CHAINS
+from protocol.vectors.making.rosters import bad_rosters, rosters, with_charter
 from protocol.vectors.making.rounds import SCENES, play
+from protocol.vectors.making.runs import RUNS, play_run
+from protocol.vectors.making.tlog import CASES as LOGS
+from protocol.vectors.making.tlog import bad_tlog, tlog
+from protocol.vectors.making.transcripts import incomplete, transcripts
 
 __all__ = ["vectors"]
 
@@ -27,8 +38,12 @@ FOLDER = Path(__file__).parent
 def vectors() -> dict[str, dict[str, Any]]:
     """FAMILY/NAME -> vector."""
     rounds = {name: play(name) for name in SCENES}
+    forgers = {name: Forger(play_run(name)) for name in RUNS}
     charter = rounds["one_vanished"]["input"]["charter"]
     signed = [{"input": case, "output": envelopes(case)} for case in CASES]
+    logged = [{"input": case, "output": tlog(case)} for case in LOGS]
+    chains = [{"input": case, "output": rosters(case)} for case in (*CHAINS, with_charter(charter))]
+    named = [{"input": case, "output": signatures(case)} for case in signed_charters(charter)]
     agreed = {"input": {"charter": charter}, "output": charters({"charter": charter})}
     return {
         **{
@@ -39,8 +54,11 @@ def vectors() -> dict[str, dict[str, Any]]:
             }
             for family, (about, inputs) in GOOD.items()
         },
+        "tlog/tlog": {"family": "tlog", "about": "The log's tree, its proofs, and checkpoints.", "cases": logged},
         "envelopes/envelopes": {"family": "envelopes", "about": "Canonical JSON, and envelopes.", "cases": signed},
         "charters/charters": {"family": "charters", "about": "What follows from a charter.", "cases": [agreed]},
+        "signatures/signatures": {"family": "signatures", "about": "Signatures under a charter.", "cases": named},
+        "rosters/rosters": {"family": "rosters", "about": "Rosters, each followed by the next.", "cases": chains},
         **{
             f"rounds/{name}": {
                 "family": "rounds",
@@ -49,11 +67,33 @@ def vectors() -> dict[str, dict[str, Any]]:
             }
             for name, vector in rounds.items()
         },
+        **_transcripts(forgers),
         **bad_primitives(),
+        **bad_tlog(),
         **bad_envelopes(),
         **bad_charters(charter),
+        **bad_signatures(charter),
+        **bad_rosters(charter),
         **bad_rounds(rounds),
+        **bad_transcripts(forgers),
     }
+
+
+def _transcripts(forgers: Mapping[str, Forger]) -> dict[str, dict[str, Any]]:
+    """Whole transcripts at both depths, and those that lack something."""
+    whole = {name: forger.played.given for name, forger in forgers.items()}
+    made: dict[str, dict[str, Any]] = {}
+    for name, forger in forgers.items():
+        inputs = [{"depth": "public", **whole[name]}, {"of": name, "depth": "full"}]
+        made[f"transcripts/{name}"] = _family(forger.played.about, inputs, whole)
+    about = "Transcripts in which nothing is wrong, but not everything is there."
+    made["transcripts/incomplete"] = _family(about, incomplete(forgers), whole)
+    return made
+
+
+def _family(about: str, inputs: list[dict[str, Any]], whole: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    cases = [{"input": given, "output": transcripts(given, whole)} for given in inputs]
+    return {"family": "transcripts", "about": about, "cases": cases}
 
 
 def write(folder: Path) -> None:

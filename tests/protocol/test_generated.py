@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -9,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedspallm_secure.charter import Charter
+from fedspallm_secure.audit.checks import TITLES
+from fedspallm_secure.charter import Charter, Roster
+from fedspallm_secure.charter.roster_chain import ROSTER_TYPE
+from fedspallm_secure.charter.signed_charter import CHARTER_TYPE
+from fedspallm_secure.messages import Identity
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
 from fedspallm_secure.secagg import COMPLETE_UP_TO, values_packing
 from fedspallm_secure.secagg.check import PRIMES
 from fedspallm_secure.secagg.degree import CORRECTNESS, SECURITY
 from fedspallm_secure.secagg.shamir import PRIME
 from fedspallm_secure.secagg.states import CLIENT_STEPS, SERVER_STEPS
+from fedspallm_secure.tlog import cosign, origin_of, sign_note
 from protocol.generate import ROOT, documents
 
 DOCUMENTS = documents()
@@ -75,6 +83,28 @@ def test_the_constants_of_the_specification_are_those_of_the_code() -> None:
     assert table["a sparse graph hides too little with probability at most"] == f"2^-{SECURITY}"
     assert table["a sparse graph stops a sum that it should not with probability below"] == f"2^-{CORRECTNESS}"
     assert (table["largest quantised change, Q"], values_packing(1, 1).top) == ("2^23", 2 * 2**23)
+    assert table["prefix of a log's origin"] == f"`{origin_of('')}`"
+    assert table["charter type"] == f"`{CHARTER_TYPE}`"
+    assert table["roster version"] == f"`{Roster.model_fields['version'].default}`"
+    assert table["roster type"] == f"`{ROSTER_TYPE}`"
+    assert table["types of a note's signatures"] == "0x01 (Ed25519), 0x04 (`cosignature/v1`)"
+
+
+def test_the_specification_lists_every_check_of_the_audit_once_in_order_and_beside_it_checks_that_there_are() -> None:
+    rows = re.findall(r"^\| (A[0-9]+): .+? \| (.+?) \|$", SPECIFICATION, re.MULTILINE)
+    assert [number for number, _ in rows] == list(TITLES)
+    numbered = set(re.findall(r"^- \*\*([A-Z][0-9]+)\*\*", SPECIFICATION, re.MULTILINE))
+    named = {check for _, checks in rows for check in re.findall(r"\b[GELCSWT][0-9]+\b", checks)}
+    assert named
+    assert named <= numbered
+
+
+def test_the_types_of_a_note_are_those_of_the_code() -> None:
+    aachen = Identity("aachen", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    note = sign_note("text\n", "aachen", aachen)
+    for kind, line in ((1, note.split("\n")[2]), (4, cosign(note, aachen, 0))):
+        key = b"aachen\n" + bytes([kind]) + bytes.fromhex(aachen.public)
+        assert base64.b64decode(line.split(" ")[2])[:4] == hashlib.sha256(key).digest()[:4]
 
 
 def test_the_labels_of_the_specification_are_all_that_the_code_derives_with() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from protocol.vectors.making.editor import Change, Collector, Editor, Json, with_first
+from protocol.vectors.making.editor import Change, Collector, Editor, Json, sign, with_first
 
 __all__ = ["bad_again"]
 
@@ -34,9 +35,12 @@ def _at_a_client(again: Editor, bad: Collector) -> None:
     may = "institutions that are gone are not institutions that may be named"
     bad.change("gone_twice", "dresden twice.", number, "C40", may, gone("dresden", "dresden"))
     bad.change("again_without_need", "Nobody is gone.", number, "C41", "which the bar allows for", gone())
-    bad.change("again_too_few", "Two of four are gone.", number, "C42", "3 are needed", gone("celle", "dresden"))
+    bad.change(
+        "again_too_few", "Three of five are gone.", number, "C42", "3 are needed", gone("celle", "dresden", "erfurt")
+    )
     everybody = list(again.plan.context.roster)
-    body = {**again.body(again.find("survivors", sum="votes")), "sum": "values"}
+    left = [name for name in everybody if name != "dresden"]
+    body = {**again.body(again.find("survivors", sum="votes")), "sum": "values", "log": again.head(number)}
     bad.add(
         "margin",
         "Values are to be opened although dresden, which voted, is missing and the margin is 0.",
@@ -44,7 +48,7 @@ def _at_a_client(again: Editor, bad: Collector) -> None:
         "aachen",
         "C21",
         "more are missing from the values sum than the bar allows for",
-        deliver=[again.sign({**body, "participants": everybody, "survivors": everybody[:3]})],
+        deliver=[sign({**body, "participants": everybody, "survivors": left})],
     )
     survivors = again.find("survivors", sum="values")
     bad.change(
@@ -92,7 +96,7 @@ def _at_the_witness(again: Editor, bad: Collector) -> None:
     unmask = again.find("unmask", sum="values", attempt=1, sender="berlin")
     survivors = again.find("survivors", sum="values")
 
-    def add(defect: str, about: str, check: str, says: str, log: dict[int, Json | None], **given: Any) -> None:
+    def add(defect: str, about: str, check: str, says: str, log: Mapping[int, Json | None], **given: Any) -> None:
         edits = {str(number): envelope for number, envelope in log.items()}
         bad.add(f"witness_{defect}", about, attest, "auditor", check, says, log=edits, **given)
 
@@ -108,7 +112,7 @@ def _at_the_witness(again: Editor, bad: Collector) -> None:
         {unmask: unsigned},
     )
     few = again.changed(survivors, lambda body: body.update(survivors=body["survivors"][:2]))
-    add("no_quorum", "Two survivors of four.", "W2", "3 are needed", {survivors: few})
+    add("no_quorum", "Two survivors of five.", "W2", "3 are needed", {survivors: few})
     both = again.changed(unmask, lambda body: body["groups"][0]["keys"].update(body["groups"][0]["seeds"]))
     other = "handed out other shares than those of the survivors' seeds and the vanished's keys"
     add("both_shares", "berlin handed out shares that it does not owe.", "W3", other, {unmask: both})
@@ -118,8 +122,9 @@ def _at_the_witness(again: Editor, bad: Collector) -> None:
         seeds = body["groups"][0]["seeds"]
         seeds["aachen"] = f"{int(seeds['aachen'], 16) ^ 1:066x}"
 
-    wrong = again.changed(unmask, lie)
-    add("share", "A wrong share of berlin.", "W5", "do not give what it committed to", {unmask: wrong})
+    wrong = {number: again.changed(number, lie) for number in (unmask, unmask + 1)}
+    says = "do not give what it committed to"
+    add("share", "Wrong shares of berlin and celle, with one to spare.", "W5", says, wrong)
     false, blobs = again.false_sums("values", 0, lambda digits: with_first(digits, int(digits[0]) + 1))
     sums = again.find("sums", sum="values")
     says = "are not the sum of what the institutions sent"

@@ -8,7 +8,7 @@ import json
 from functools import partial
 
 from fedspallm_secure.messages import SumName
-from protocol.vectors.making.editor import Change, Collector, Editor, Json, message_digest, with_first
+from protocol.vectors.making.editor import Change, Collector, Editor, Json, message_digest, sign, with_first
 
 __all__ = ["bad_checks"]
 
@@ -82,7 +82,10 @@ def _sums_at_a_client(one: Editor, bad: Collector) -> None:
             **{name: body[name] for name in ("charter", "round", "sender", "sum", "attempt")},
             "kind": "attested",
         }
-        attest = {**attested, "kind": "attest", "sender": "auditor", "sums": message_digest(false)}
+        attest = {
+            **attested,
+            **{"kind": "attest", "sender": "auditor", "sums": message_digest(false), "prev": None, "seen": None},
+        }
         bad.add(
             defect,
             about,
@@ -91,7 +94,7 @@ def _sums_at_a_client(one: Editor, bad: Collector) -> None:
             check,
             says,
             blobs=blobs,
-            deliver=[false, one.sign({**attested, "attestation": one.sign(attest)})],
+            deliver=[false, sign({**attested, "attestation": sign(attest)})],
         )
     false, blobs = one.false_sums("votes", 1, lambda digits: with_first(digits, 3 - int(digits[0])))
     bad.add(
@@ -169,8 +172,8 @@ def _verdicts_at_a_client(one: Editor, bad: Collector) -> None:
         ),
         ("attested_other_sums", "The witness attests other sums.", "auditor", "5" * 64, "C38", "attested other sums"),
     ):
-        word = one.sign({**head, "kind": "attest", "sender": signer, "sums": digest})
-        attested = one.sign({**head, "kind": "attested", "attestation": word})
+        word = sign({**head, "kind": "attest", "sender": signer, "sums": digest, "prev": None, "seen": None})
+        attested = sign({**head, "kind": "attested", "attestation": word})
         bad.add(defect, about, proofs, "aachen", check, says, deliver=[attested])
     bad.change(
         "model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.vectors.making.editor import Change, Collector, Editor, Json
+from protocol.vectors.making.editor import Change, Collector, Editor, Json, sign
 
 __all__ = ["bad_exchange"]
 
@@ -146,10 +146,11 @@ def _at_the_server(one: Editor, bad: Collector) -> None:
         "charter", "Of another run.", first, "E8", "speaks of charter", lambda body: body.update(charter="5" * 64)
     )
     bad.change("round", "Of another round.", first, "E9", "speaks of round 1", lambda body: body.update(round=1))
+    first_word = {"prev": None, "seen": None}
     word = {name: one.body(first)[name] for name in ("charter", "round")}
-    stated = one.sign({**word, "kind": "model", "sender": "auditor", "model": "5" * 64})
+    stated = sign({**word, "kind": "model", "sender": "auditor", "model": "5" * 64, **first_word})
     bad.add("no_client", "The witness is no client.", 0, "coordinator", "S1", "is not a client", deliver=[stated])
-    masked = one.envelope(one.find("masked", sum="votes"))
+    masked = one.changed(one.find("masked", sum="votes"), lambda body: body.update(first_word))
     bad.add("too_early", "Votes before the keys.", 0, "coordinator", "S2", "is not due in state", deliver=[masked])
     twice = [one.envelope(first)]
     bad.add(

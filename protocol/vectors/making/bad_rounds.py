@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from protocol.vectors.making.bad_again import bad_again
 from protocol.vectors.making.bad_checks import bad_checks
 from protocol.vectors.making.bad_exchange import bad_exchange
+from protocol.vectors.making.bad_log import bad_log
 from protocol.vectors.making.bad_survivors import bad_survivors
 from protocol.vectors.making.editor import Collector, Editor, Json
 
@@ -21,6 +22,7 @@ def bad_rounds(good: Mapping[str, Json]) -> dict[str, Json]:
     bad_exchange(one, bad)
     bad_survivors(one, bad)
     bad_checks(one, bad)
+    bad_log(one, bad)
     bad_again(again, Collector(again, vectors))
     about = "A sum is called unproven, but everybody proved."
     Collector(unproven, vectors).change(
@@ -30,6 +32,7 @@ def bad_rounds(good: Mapping[str, Json]) -> dict[str, Json]:
         "C39",
         "no proof is missing",
         lambda body: body.update(missing=[]),
+        to="berlin",
     )
     weights = dict(one.vector["input"]["weights"])
     first = next(iter(weights))

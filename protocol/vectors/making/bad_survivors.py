@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.vectors.making.editor import Change, Collector, Editor
+from protocol.vectors.making.editor import Change, Collector, Editor, sign
 
 __all__ = ["bad_survivors"]
 
@@ -20,7 +20,7 @@ def _at_a_client(one: Editor, bad: Collector) -> None:
         return lambda body: body.update(participants=participants, survivors=survivors)
 
     a, b, c, d = one.plan.context.roster
-    claim = one.sign({**one.body(votes), "sender": "berlin"})
+    claim = sign({**one.body(votes), "sender": "berlin"})
     bad.add(
         "not_the_server",
         "berlin says who survived.",
@@ -136,7 +136,7 @@ def _at_the_server(one: Editor, bad: Collector) -> None:
         blobs={one.body(masked)["lanes"][0]["blob"]: "00" * 8},
         deliver=[one.envelope(unmask)],
     )
-    late = one.sign({**one.body(confirm), "sender": "dresden"})
+    late = sign({**one.body(confirm), "sender": "dresden"})
     bad.add(
         "late",
         "dresden vanished, and confirms.",

@@ -50,22 +50,26 @@ def _head(kind: str) -> Json:
 
 
 _CONFIRM = {**_head("confirm"), "sum": "votes", "attempt": 0, "survivors": "a" * 64}
+_FIRST: Json = {"prev": None, "seen": None}
+_LATER: Json = {"prev": "d" * 64, "seen": {"size": 2**53 - 1, "root": "e" * 64}}
 _BODIES: list[Json] = [
     _CONFIRM,
     {
         **_head("share"),
+        **_LATER,
         "attempt": 2,
         "commitments": [{"votes": None, "values": "b" * 64}],
         "sealed": {"berlin": "AAA="},
     },
     {
         **_head("masked"),
+        **_LATER,
         "round": 2**53 - 1,
         "sum": "values",
         "attempt": 1,
         "lanes": [{"lane": 'é\u2028😀 "\\\n\u007f', "words": 2**53 - 1, "blob": "0" * 64}],
     },
-    {**_head("proof"), "sum": "votes", "attempt": 0, "products": [["0" * 16, "f" * 16]]},
+    {**_head("proof"), **_FIRST, "sum": "votes", "attempt": 0, "products": [["0" * 16, "f" * 16]]},
 ]
 
 
@@ -150,6 +154,19 @@ def bad_envelopes() -> dict[str, Json]:
         "no_json": ("No JSON.", raw(lambda it: it[:-1]), "E5", no_message),
         "kind": ("A kind that there is not.", body(kind="confess"), "E5", no_message),
         "missing": ("A member is missing.", _signed(rfc8785.dumps(missing)), "E5", no_message),
+        "unlinked": (
+            "A message that says nothing of the one before it.",
+            _signed(rfc8785.dumps({name: value for name, value in _BODIES[3].items() if name != "prev"})),
+            "E5",
+            not_canonical,
+        ),
+        "linked_confirm": ("A confirmation with links.", body(**_FIRST), "E5", no_message),
+        "half_seen": (
+            "A log without its root.",
+            _signed(rfc8785.dumps({**_BODIES[3], "seen": {"size": 1}})),
+            "E5",
+            no_message,
+        ),
         "extra": ("A member too many.", body(comment=""), "E5", no_message),
         "number": ("A number as text.", body(attempt="0"), "E5", no_message),
         "float": (

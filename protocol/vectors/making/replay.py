@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedspallm_secure.messages import Envelope
+from fedspallm_secure.tlog import Evidence
 from protocol.vectors.making.stage import Stage
 
 __all__ = ["replay"]
@@ -16,33 +17,46 @@ __all__ = ["replay"]
 Json = dict[str, Any]
 
 
-def replay(given: Json, good: Mapping[str, Json]) -> None:
-    """Play a round up to the message in question with the package's machines, and deliver that message."""
+def replay(given: Json, good: Mapping[str, Json]) -> Envelope | None:
+    """Play a round up to the message in question with the package's machines, and deliver that message.
+
+    Returns:
+        The institution's answer, if it is one that gets the message, and does not refuse it.
+    """
     vector = good[given["of"]]
     events = vector["output"]["events"][: given["after"]]
-    envelopes = [Envelope.model_validate_json(json.dumps(envelope)) for envelope in given.get("deliver", [])]
+    answer = None
     with TemporaryDirectory() as folder:
         stage = Stage(vector["input"] | {"weights": given.get("weights", vector["input"]["weights"])}, Path(folder))
         stage.put(vector["output"]["blobs"] | given.get("blobs", {}))
         if "log" in given:
             log = {number: event["envelope"] for number, event in enumerate(events) if "envelope" in event}
             log |= {int(number): envelope for number, envelope in given["log"].items()}
-            stage.attest([Envelope.model_validate_json(json.dumps(log[number])) for number in log if log[number]])
+            stage.attest([_envelope(log[number]) for number in log if log[number]])
         elif given["to"] == stage.charter.server:
             for event in events:
                 if "deadline" in event:
                     stage.coordinator.close()
                 elif event["from"] != stage.charter.server:
-                    stage.coordinator.receive(Envelope.model_validate_json(json.dumps(event["envelope"])))
-            for envelope in envelopes:
-                stage.coordinator.receive(envelope)
+                    stage.coordinator.receive(_envelope(event["envelope"]))
+            for one in given.get("deliver", []):
+                stage.coordinator.receive(_envelope(one["envelope"]))
             if "deadline" in given:
                 stage.coordinator.close()
         else:
             institution = stage.institutions[given["to"]]
             institution.start()
-            for event in events:
-                if given["to"] in event.get("to", []):
-                    institution.receive(Envelope.model_validate_json(json.dumps(event["envelope"])))
-            for envelope in envelopes:
-                institution.receive(envelope)
+            heard = [event for event in events if given["to"] in event.get("evidence", {})]
+            for event in heard:
+                institution.receive(_envelope(event["envelope"]), _evidence(event["evidence"][given["to"]]))
+            for one in given.get("deliver", []):
+                answer = institution.receive(_envelope(one["envelope"]), _evidence(one["evidence"]))
+    return answer
+
+
+def _envelope(envelope: Json) -> Envelope:
+    return Envelope.model_validate_json(json.dumps(envelope))
+
+
+def _evidence(evidence: Json) -> Evidence:
+    return Evidence.model_validate_json(json.dumps(evidence))

@@ -19,11 +19,16 @@ from fedspallm_secure.messages import Envelope
 from fedspallm_secure.secagg import Entropy
 from protocol.vectors.making.stage import DTYPES, Stage, as_json, listed
 
-__all__ = ["SCENES", "Scene", "play", "signing_key"]
+__all__ = ["REST", "SCENES", "TIME", "Scene", "opinion", "play", "record", "setting", "signing_key"]
 
 Vector = dict[str, Any]
 
-_NAMES = ("aachen", "berlin", "celle", "dresden")
+_NAMES = ("aachen", "berlin", "celle", "dresden", "erfurt")
+TIME = 1_735_689_600
+"""Of all cosignatures, in seconds since 1970."""
+
+REST = {"embedding.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
+"""The tensors that nobody prunes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Scene:
         tensors: shape and dtype of the one tensor of each layer.
         capacities: of the first so many institutions.
         parameters: of the charter, where they are not the smallest.
-        vanishing: institution -> kind, sum and attempt of its message that never arrives.
+        vanishing: institution -> kind, sum and attempt of the message that it does not answer any more.
         method: of the charter.
         pattern: of the one round.
         witness: whether there is one.
@@ -45,7 +50,7 @@ class Scene:
     tensors: Sequence[tuple[int, int, str]]
     capacities: Sequence[str]
     parameters: Mapping[str, int]
-    vanishing: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
+    vanishing: Mapping[str, tuple[str, str | None, int]] = field(default_factory=dict)
     method: str = "sparsegpt"
     pattern: str = "0.5"
     witness: bool = False
@@ -57,26 +62,26 @@ SCENES: Mapping[str, Scene] = {
         tensors=((4, 6, "float32"), (3, 8, "bfloat16")),
         capacities=("1", "1.0", "1", "0.5"),
         parameters={"minimum_cohort": 3, "minimum_contributors": 3, "colluders": 1, "digits_per_word": 4},
-        vanishing={"dresden": ("masked", "votes", 0)},
+        vanishing={"dresden": ("shares", None, 0)},
         witness=True,
     ),
     "again_and_witness": Scene(
-        about="Four institutions; dresden votes and vanishes, so values are summed again; then celle's proof is "
-        "missing and the witness stands in.",
+        about="Five institutions; dresden votes and vanishes, so values are summed again; then celle vanishes before "
+        "its proof, and the witness stands in.",
         tensors=((4, 8, "float16"),),
-        capacities=("1", "1", "1", "1"),
+        capacities=("1", "1", "1", "1", "1"),
         parameters={"minimum_cohort": 2, "minimum_contributors": 2, "digits_per_word": 5},
-        vanishing={"dresden": ("masked", "values", 0), "celle": ("proof", "values", 1)},
+        vanishing={"dresden": ("proofs", "votes", 0), "celle": ("sums", "values", 1)},
         pattern="2:4",
         witness=True,
     ),
     "unproven": Scene(
-        about="Three institutions and a method that changes no weight; aachen's proof of the counts is missing and "
-        "nobody stands in.",
+        about="Three institutions and a method that changes no weight; aachen vanishes before its proof of the counts, "
+        "and nobody stands in.",
         tensors=((3, 8, "float32"),),
         capacities=("1", "1", "1"),
         parameters={"minimum_cohort": 2, "minimum_contributors": 2, "digits_per_word": 6},
-        vanishing={"aachen": ("proof", "votes", 0)},
+        vanishing={"aachen": ("sums", "votes", 0)},
         method="wanda",
         pattern="3:4",
     ),
@@ -86,7 +91,7 @@ SCENES: Mapping[str, Scene] = {
 def play(name: str) -> Vector:
     """The round vector of a scene."""
     scene = SCENES[name]
-    given = _input(name, scene)
+    given = setting(name, scene)
     drawn: dict[str, bytearray] = {institution: bytearray() for institution in given["institutions"]}
 
     def recording(institution: str) -> Entropy:
@@ -101,12 +106,13 @@ def play(name: str) -> Vector:
 
     with TemporaryDirectory() as folder:
         stage = Stage(given, Path(folder), recording)
-        events = _events(stage, scene)
+        events = record(stage, scene)
         output = {
             "events": events,
             "blobs": stage.stored(),
             "weights": stage.weights(),
             "model": stage.coordinator.model,
+            "checkpoint": stage.checkpoint(given["time"]),
         }
     for institution, data in drawn.items():
         given["institutions"][institution]["entropy"] = data.hex()
@@ -118,7 +124,7 @@ def signing_key(name: str) -> bytes:
     return hashlib.sha256(f"signing key of {name}".encode()).digest()
 
 
-def _events(stage: Stage, scene: Scene) -> list[Vector]:
+def record(stage: Stage, scene: Scene) -> list[Vector]:
     """Everything that is sent, in order, and the deadlines that pass."""
     events: list[Vector] = []
     envelopes: list[Envelope] = []
@@ -129,40 +135,42 @@ def _events(stage: Stage, scene: Scene) -> list[Vector]:
 
     server, coordinator = stage.charter.server, stage.coordinator
     upward = {name: institution.start() for name, institution in stage.institutions.items()}
+    silent: set[str] = set()
     while True:
         downward = []
         for name in [name for name in stage.institutions if name in upward]:
             record(name, [server], upward[name])
             downward += coordinator.receive(upward[name])
+        if not downward and coordinator.missing():
+            events.append({"deadline": server})
+            downward = coordinator.close()
         if coordinator.waits_for_witness:
             word = stage.attest(envelopes)
             record("auditor", [server], word)
             downward = coordinator.receive(word)
-        elif not downward and coordinator.missing():
-            events.append({"deadline": server})
-            downward = coordinator.close()
-            if coordinator.waits_for_witness:
-                word = stage.attest(envelopes)
-                record("auditor", [server], word)
-                downward = coordinator.receive(word)
-        if coordinator.model is not None:
-            return events
         upward = {}
         for receivers, envelope in listed(downward):
             record(server, receivers, envelope)
-            for name in receivers:
-                answer = stage.institutions[name].receive(envelope)
-                if answer is not None and not _vanished(stage, scene, name, answer):
+            silent |= {name for name in receivers if _vanishes(stage, scene, name, envelope)}
+            beside = {name: stage.evidence(envelope, name) for name in receivers if name not in silent}
+            events[-1]["evidence"] = {name: as_json(evidence) for name, evidence in beside.items()}
+            for name, evidence in beside.items():
+                answer = stage.institutions[name].receive(envelope, evidence)
+                if answer is not None:
                     upward[name] = answer
+        if coordinator.model is not None:
+            assert stage.log.take_new() == envelopes
+            return events
 
 
-def _vanished(stage: Stage, scene: Scene, name: str, answer: Envelope) -> bool:
-    """Whether an institution's answer never arrives."""
-    body = as_json(stage.plan.context.open(answer))
+def _vanishes(stage: Stage, scene: Scene, name: str, envelope: Envelope) -> bool:
+    """Whether this is the first message that an institution does not answer."""
+    body = as_json(stage.plan.context.open(envelope))
     return scene.vanishing.get(name) == (body["kind"], body.get("sum"), body.get("attempt"))
 
 
-def _input(name: str, scene: Scene) -> Vector:
+def setting(name: str, scene: Scene) -> Vector:
+    """The `input` of a round of that scene: everything but random bytes."""
     rng = np.random.default_rng(len(name))
     names = _NAMES[: len(scene.capacities)]
     tensors, weights = [], {}
@@ -198,7 +206,7 @@ def _input(name: str, scene: Scene) -> Vector:
         "base": {
             "layers": len(tensors),
             "pruned": tensors,
-            "rest": {"embedding.weight": hashlib.sha256(b"embedding").hexdigest()},
+            "rest": {other: tensor_digest(data) for other, data in REST.items()},
         },
         "parameters": {"dropout_margin": 0, "colluders": 0, "dropouts": 0, "clip": "0.75", **scene.parameters},
         "witness": {"name": "auditor", "public_key": public["auditor"]} if scene.witness else None,
@@ -206,13 +214,14 @@ def _input(name: str, scene: Scene) -> Vector:
     return {
         "charter": charter,
         "round": 0,
+        "time": TIME,
         "signing": {who: signing_key(who).hex() for who in participants},
         "weights": {tensor: W.tobytes().hex() for tensor, W in weights.items()},
-        "institutions": {who: _institution(scene, weights, rng) for who in names},
+        "institutions": {who: opinion(scene, weights, rng) for who in names},
     }
 
 
-def _institution(scene: Scene, weights: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Vector:
+def opinion(scene: Scene, weights: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Vector:
     """One institution's opinion of every layer, also of those that it turns out not to be asked for."""
     pattern = parse_pattern(scene.pattern)
     kept, pruned = {}, {}

@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 from fedspallm_secure.charter import Charter, Policy, Tensor
 from fedspallm_secure.messages import Envelope, Identity, canonical
 from fedspallm_secure.rounds import (
+    AddingUp,
     CoordinatorRound,
     InstitutionRound,
     LocalTelemetry,
     Member,
+    Outcome,
     PublicWeights,
     attest_sum,
     plan_round,
 )
 from fedspallm_secure.secagg import Delivery, Entropy
+from fedspallm_secure.tlog import Chain, Evidence, HeldLog, LogView, origin_of
 from fedspallm_secure.transcript import BlobStore
 from fedspallm_secure.workspace import Journal, LayerStore
 
@@ -59,11 +62,18 @@ class Stage:
         given: the vector's `input`.
         folder: for weights and payloads.
         entropy: institution's name -> source of its random bytes, where they are not to come from `given`.
+        before: the round before, in which the log began.
     """
 
-    def __init__(self, given: Mapping[str, Any], folder: Path, entropy: Callable[[str], Entropy] | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        folder: Path,
+        entropy: Callable[[str], Entropy] | None = None,
+        before: Stage | None = None,
+    ) -> None:
         self.charter = Charter.model_validate_json(json.dumps(given["charter"]))
-        self.plan = plan_round(self.charter, given["round"])
+        self.plan = plan_round(self.charter, given["round"], None if before is None else before.coordinator.model)
         self.blobs = BlobStore(folder / "blobs")
         self.model = LayerStore(folder / "model")
         self.identities = {
@@ -73,18 +83,26 @@ class Stage:
         base = LayerStore(folder / "base")
         self._write(base, given["weights"], None)
         public = PublicWeights(base)
-        for tensor in self.charter.base.pruned:
+        for tensor in self.charter.base.pruned if before is None else ():
             public.check(tensor)
         server = self.identities[self.charter.server]
-        self.coordinator = CoordinatorRound(self.plan, server, public, self.blobs, self.model)
+        origin = origin_of(self.plan.context.digest)
+        self.log: HeldLog = HeldLog(origin) if before is None else before.log
+        outcome = Outcome(self.plan, public, self.blobs)
+        adding = AddingUp(self.blobs)
+        self.coordinator: CoordinatorRound = CoordinatorRound(self.plan, server, outcome, adding, self.model, self.log)
         self.institutions: dict[str, InstitutionRound] = {}
+        self.views = {name: LogView(origin, self.charter.server_key) for name in given["institutions"]}
+        self._witness = Chain()
+        if before is not None:
+            self.views, self._witness = before.views, before._witness
         for name, own in given["institutions"].items():
             pruned = LayerStore(folder / name)
             self._write(pruned, own["pruned"], own["kept"])
             source = entropy(name) if entropy is not None else drawn(bytes.fromhex(own["entropy"]))
             self.institutions[name] = InstitutionRound(
                 self.plan,
-                Member(self.identities[name], source, Journal(), ANY_CHARTER),
+                Member(self.identities[name], source, Journal(), self.views[name], ANY_CHARTER),
                 public,
                 pruned,
                 LocalTelemetry(own["tokens"], own["loss"] / _MILLION),
@@ -109,10 +127,25 @@ class Stage:
             for tensor in self.charter.base.pruned
         }
 
+    def evidence(self, envelope: Envelope, to: str) -> Evidence:
+        """What goes beside an entry of the log to an institution."""
+        seen = self.views[to].chain.seen
+        return self.log.evidence(envelope, self.identities[self.charter.server], to, seen)
+
+    def checkpoint(self, time: int) -> str:
+        """The log as it is, cosigned at `time` (seconds since 1970) by all who stated the model."""
+        note = lines = self.log.checkpoint(self.identities[self.charter.server])
+        for name in self.coordinator.agreed:
+            view = self.views[name]
+            since, own = self.log.since(view.chain.seen), self.log.own(name)
+            lines += view.cosign(note, since, own, self.identities[name], time)
+        return lines
+
     def attest(self, log: Sequence[Envelope]) -> Envelope:
         """The witness's word."""
         assert self.charter.witness is not None
-        return attest_sum(self.plan, self.identities[self.charter.witness.name], log, self.blobs)
+        witness = self.identities[self.charter.witness.name]
+        return attest_sum(self.plan, witness, log, self.blobs, self._witness)
 
     def _write(self, store: LayerStore, weights: Mapping[str, str], kept: Mapping[str, str] | None) -> None:
         for layer in range(self.charter.base.layers):

@@ -164,9 +164,15 @@ class Group:
 
 
 class Round:
-    """One round of a charter."""
+    """One round of a charter.
 
-    def __init__(self, charter: dict[str, Any], index: int) -> None:
+    Args:
+        charter: which was checked.
+        index: of the round.
+        start: digest of the model that it starts from, where that is not the base model.
+    """
+
+    def __init__(self, charter: dict[str, Any], index: int, start: str = "") -> None:
         self.charter = charter
         self.index = index
         self.digest = digest(charter)
@@ -177,13 +183,9 @@ class Round:
         self.changes_weights = charter["method"] == "sparsegpt"
         pattern = _pattern(charter["schedule"][index])
         assert pattern is not None
+        base = charter["base"]
+        self.start = start or digest({one["name"]: one["digest"] for one in base["pruned"]} | base["rest"])
         self.sparsity, self.group_of_columns = pattern
-
-    @cached_property
-    def start(self) -> str:
-        """Digest of the model that the round starts from: the base model in all vectors."""
-        base = self.charter["base"]
-        return digest({tensor["name"]: tensor["digest"] for tensor in base["pruned"]} | base["rest"])
 
     @cached_property
     def keys(self) -> dict[str, str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from protocol.vectors.second import crypto
 from protocol.vectors.second.agreement import Group, Lane, Round
-from protocol.vectors.second.encoding import digest, seal
+from protocol.vectors.second.encoding import digest
+from protocol.vectors.second.log import View
 from protocol.vectors.second.outcome import Outcome, blob_of
 from protocol.vectors.second.participation import Participation
+from protocol.vectors.second.products import check_proofs, public_vector, totals
 from protocol.vectors.second.quorum import check_quorum
 from protocol.vectors.second.refusal import CheckError, require
-from protocol.vectors.second.secrets import Exchange, Institution
+from protocol.vectors.second.secrets import Exchange, Institution, one_each
 
 __all__ = ["Client"]
 
@@ -44,22 +46,24 @@ class Client:
 
     Args:
         the_round: which.
-        institution: who.
+        who: the institution.
         outcome: of the round.
         blobs: digest -> bytes, of everybody; it puts its own there.
+        view: what it said and saw of the log.
     """
 
     def __init__(
-        self, the_round: Round, institution: Institution, outcome: Outcome, blobs: MutableMapping[str, bytes]
+        self, the_round: Round, who: Institution, outcome: Outcome, blobs: MutableMapping[str, bytes], view: View
     ) -> None:
         self._round = the_round
-        self._institution = institution
-        self._index = the_round.roster.index(institution.name)
+        self._institution = who
+        self._index = the_round.roster.index(who.name)
         self._outcome = outcome
         self._blobs = blobs
+        self.view = view
         self._state = "advertised"
         self._participation = Participation(the_round)
-        self._exchange = Exchange(the_round, self._index, 0, institution.draw)
+        self._exchange = Exchange(the_round, self._index, 0, who.draw)
         self._in_sum = dict.fromkeys(self._exchange.sums, self._exchange)
         self._invited = the_round.everybody
         self._lengths = [lane.length for lane in the_round.lanes]
@@ -67,14 +71,23 @@ class Client:
         self._totals: dict[int, list[int]] = {}
         self._published: dict[str, dict[str, Any]] = {}
         self._model = ""
+        self._own: dict[str, Any] = {}  # its advertisement in this exchange, as it was signed
+        self._answers: dict[str, dict[str, Any] | None] = {}
 
     def start(self) -> dict[str, Any]:
         """Step 1."""
-        return self._sign(self._advertise())
+        return self.view.sign(self._advertise(), self._institution.signing)
 
-    def receive(self, envelope: Any) -> dict[str, Any] | None:
-        """A message of the server; the answer, if any."""
-        body = self._round.open(envelope)
+    def receive(self, envelope: Any, evidence: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A message of the server, with what came beside it; the answer, if any."""
+        came = digest(envelope)
+        if came not in self._answers:
+            body = self._round.open(envelope)
+            self.view.accept(envelope, body, evidence)
+            self._answers[came] = self._take(body)
+        return self._answers[came]
+
+    def _take(self, body: dict[str, Any]) -> dict[str, Any] | None:
         require("C1", body["sender"] == self._round.server)
         kind = body["kind"]
         require("C2", (self._state, kind) in _DUE, f"{kind} in state {self._state}")
@@ -97,10 +110,7 @@ class Client:
         except CheckError:
             self._state = before
             raise
-        return None if answer is None else self._sign(answer)
-
-    def _sign(self, body: dict[str, Any]) -> dict[str, Any]:
-        return seal(body, self._institution.signing)
+        return None if answer is None else self.view.sign(answer, self._institution.signing)
 
     def _body(self, kind: str, **members: Any) -> dict[str, Any]:
         head = {"charter": self._round.digest, "round": self._round.index, "sender": self._institution.name}
@@ -114,12 +124,14 @@ class Client:
 
     def _advertise(self) -> dict[str, Any]:
         exchange = self._exchange
-        return self._body(
+        body = self._body(
             "advertise",
             attempt=exchange.attempt,
             channel=crypto.public_key(exchange.channel),
             groups=[exchange.by_sum(group, exchange.keys, crypto.public_key) for group in exchange.groups],
         )
+        self._own = self.view.link(body)
+        return body
 
     def _check_holders(self, check: str, there: frozenset[int]) -> None:
         for group in self._exchange.groups:
@@ -134,11 +146,11 @@ class Client:
         seen: list[str] = []
         for sender, one in zip(sorted(senders), opened, strict=True):
             require("C5", one["kind"] == "advertise" and one["attempt"] == exchange.attempt)
-            require("C6", _one_each(one["groups"], len(self._round.groups_of(sender)), exchange.sums))
+            require("C6", one_each(one["groups"], len(self._round.groups_of(sender)), exchange.sums))
             seen += [one["channel"], *(key for group in one["groups"] for key in group.values() if key is not None)]
         require("C7", len(set(seen)) == len(seen))
         peers = dict(zip(sorted(senders), opened, strict=True))
-        require("C8", peers.get(me) == self._advertise())
+        require("C8", peers.get(me) == self._own)
         self._check_holders("C9", senders)
         exchange.peers = {peer: one for peer, one in peers.items() if peer != me}
         for peer, one in exchange.peers.items():
@@ -148,7 +160,7 @@ class Client:
                     entry = one["groups"][self._round.place(peer, group)]
                     used += [entry[which] for which in exchange.sums]
             for key in used:
-                _agree("C10", exchange.channel, key)
+                crypto.checked_agree("C10", exchange.channel, key)
         return self._share(frozenset(peers))
 
     def _share(self, there: frozenset[int]) -> dict[str, Any]:
@@ -294,24 +306,16 @@ class Client:
     def _take_sums(self, body: dict[str, Any]) -> dict[str, Any]:
         which = "votes" if self._state == "counts proved" else "values"
         self._check_attempt(body, which)
-        lanes = self._round.lanes
-        lengths = [lane.length for lane in lanes] if which == "votes" else self._lengths
-        due = [(lane.name, lane.packing[which].words(length)) for lane, length in zip(lanes, lengths, strict=True)]
-        require("C28", [(blob["lane"], blob["words"]) for blob in body["lanes"]] == due)
-        challenge = bytes.fromhex(digest(body))
+        lengths = [lane.length for lane in self._round.lanes] if which == "votes" else self._lengths
+        self._totals = totals(self._round, self._outcome, body, lengths)
         own = {group.index: [0, 0] for group in self._round.groups_of(self._index)}
-        self._totals = {group.index: [0, 0] for group in self._round.groups}
-        for lane, blob, length in zip(lanes, body["lanes"], lengths, strict=True):
-            published = self._outcome.digits(lane, which, blob, length)
-            group = self._round.group_of(lane)
+        for lane in self._round.lanes_of(self._index):
+            digits = self._digits(lane, which)
             for m in range(2):
-                key = crypto.vector_key(challenge, m, lane.index)
-                r = [word % 2**61 for word in crypto.keystream(key, length)]
-                self._totals[group.index][m] += sum(map(int.__mul__, r, published))
-                if self._index in lane.cohort:
-                    own[group.index][m] += sum(map(int.__mul__, r, self._digits(lane, which)))
+                r = public_vector(body, m, lane, len(digits))
+                own[self._round.group_of(lane).index][m] += sum(map(int.__mul__, r, digits))
         self._published[which] = body
-        mine = self._round.groups_of(self._index)
+        mine, challenge = self._round.groups_of(self._index), bytes.fromhex(digest(body))
         products = [[self._product(own, group, m, which, challenge) for m in range(2)] for group in mine]
         return self._of_sum("proof", which, products=products)
 
@@ -327,7 +331,7 @@ class Client:
         self._check_attempt(body, which)
         published = self._published[which]
         if body["kind"] == "proofs":
-            self._check_proofs(body, which)
+            check_proofs(self._round, body, self._participation.survivors[which], self._totals)
         else:
             attest, witness = self._round.open(body["attestation"]), self._round.charter["witness"]
             require("C37", witness is not None and attest["sender"] == witness["name"] and attest["kind"] == "attest")
@@ -338,23 +342,6 @@ class Client:
             self._state = "done"
             return self._state_model()
         return self._value()
-
-    def _check_proofs(self, body: dict[str, Any], which: str) -> None:
-        totals = {group.index: [0, 0] for group in self._round.groups}
-        opened = [self._round.open(envelope) for envelope in body["proofs"]]
-        survivors = self._participation.survivors[which]
-        require("C33", [proof["sender"] for proof in opened] == self._round.names(survivors))
-        for client, proof in zip(sorted(survivors), opened, strict=True):
-            require("C34", proof["kind"] == "proof")
-            require("C34", (proof["sum"], proof["attempt"]) == (which, body["attempt"]))
-            groups = self._round.groups_of(client)
-            require("C35", len(proof["products"]) == len(groups))
-            for group, products in zip(groups, proof["products"], strict=True):
-                for m in range(2):
-                    totals[group.index][m] += int(products[m], 16)
-        for group in self._round.groups:
-            for m, modulus in enumerate(crypto.MODULI):
-                require("C36", (totals[group.index][m] - self._totals[group.index][m]) % modulus == 0)
 
     def _value(self) -> dict[str, Any]:
         """From checked to valued."""
@@ -384,16 +371,3 @@ class Client:
 
     def _take_model(self, body: dict[str, Any]) -> None:
         require("C43", body["model"] == self._model)
-
-
-def _one_each(entries: list[dict[str, Any]], due: int, sums: list[str]) -> bool:
-    return len(entries) == due and all(
-        (entry[which] is not None) is (which in sums) for entry in entries for which in ("votes", "values")
-    )
-
-
-def _agree(check: str, private: bytes, public: str) -> bytes:
-    try:
-        return crypto.agree(private, public)
-    except ValueError as error:
-        raise CheckError(check, str(error)) from error

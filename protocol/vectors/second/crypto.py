@@ -25,6 +25,7 @@ __all__ = [
     "agree",
     "channel_context",
     "channel_key",
+    "checked_agree",
     "commitment",
     "deal",
     "hkdf",
@@ -61,6 +62,14 @@ def agree(private: bytes, public: str) -> bytes:
     if int.from_bytes(raw, "little") >= 2**255 - 19:
         raise ValueError("not in canonical form")
     return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(raw))
+
+
+def checked_agree(check: str, private: bytes, public: str) -> bytes:
+    """X25519, with the check that a bad public key fails."""
+    try:
+        return agree(private, public)
+    except ValueError as error:
+        raise CheckError(check, str(error)) from error
 
 
 def hkdf(secret: bytes, info: bytes) -> bytes:

@@ -16,6 +16,7 @@ from protocol.vectors.second.refusal import CheckError, require
 
 __all__ = [
     "PAYLOAD_TYPE",
+    "base64_text",
     "canonical",
     "count",
     "decimal",
@@ -25,6 +26,7 @@ __all__ = [
     "lane_name",
     "listed",
     "mapping",
+    "matching",
     "members",
     "name",
     "nullable",
@@ -32,6 +34,8 @@ __all__ = [
     "open_envelope",
     "parse",
     "seal",
+    "sign",
+    "signature_holds",
 ]
 
 PAYLOAD_TYPE = "application/vnd.fedspallm-secure.message.v1+json"
@@ -102,7 +106,7 @@ decimal = matching(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 hex32 = matching(r"[0-9a-f]{64}")
 _hex33 = matching(r"[0-9a-f]{66}")
 _hex8 = matching(r"[0-9a-f]{16}")
-_base64 = matching(r"[A-Za-z0-9+/]*={0,2}")
+base64_text = matching(r"[A-Za-z0-9+/]*={0,2}")
 _text = matching(r"(?s).*")
 
 
@@ -142,31 +146,38 @@ _envelope = members(payloadType=_text, payload=_text, signatures=_signatures)
 _by_sum = members(votes=nullable(hex32), values=nullable(hex32))
 _lanes = listed(members(lane=lane_name, words=count, blob=hex32))
 _sum = {"sum": one_of("votes", "values"), "attempt": count}
+_head = members(size=count, root=hex32)
+_linked = {"prev": nullable(hex32), "seen": nullable(_head)}
 
 _BODIES: Mapping[str, Mapping[str, Form]] = {
-    "advertise": {"attempt": count, "channel": hex32, "groups": listed(_by_sum)},
+    "advertise": {**_linked, "attempt": count, "channel": hex32, "groups": listed(_by_sum)},
     "advertised": {"attempt": count, "advertisements": listed(_envelope)},
-    "share": {"attempt": count, "commitments": listed(_by_sum), "sealed": mapping(name, _base64)},
-    "shares": {"attempt": count, "to": name, "sealed": mapping(name, _base64)},
+    "share": {**_linked, "attempt": count, "commitments": listed(_by_sum), "sealed": mapping(name, base64_text)},
+    "shares": {"attempt": count, "to": name, "sealed": mapping(name, base64_text)},
     "again": {"attempt": count, "gone": listed(name)},
-    "masked": {**_sum, "lanes": _lanes},
+    "masked": {**_linked, **_sum, "lanes": _lanes},
     "survivors": {
         **_sum,
         "participants": listed(name),
         "survivors": listed(name),
         "gone": listed(name),
         "start": hex32,
+        "log": _head,
     },
     "confirm": {**_sum, "survivors": hex32},
-    "confirmed": {**_sum, "survivors": hex32, "signatures": mapping(name, _base64)},
-    "unmask": {**_sum, "groups": listed(members(seeds=mapping(name, _hex33), keys=mapping(name, _hex33)))},
+    "confirmed": {**_sum, "survivors": hex32, "signatures": mapping(name, base64_text)},
+    "unmask": {
+        **_linked,
+        **_sum,
+        "groups": listed(members(seeds=mapping(name, _hex33), keys=mapping(name, _hex33))),
+    },
     "sums": {**_sum, "lanes": _lanes},
-    "proof": {**_sum, "products": listed(_pair)},
+    "proof": {**_linked, **_sum, "products": listed(_pair)},
     "proofs": {**_sum, "proofs": listed(_envelope)},
-    "attest": {**_sum, "sums": hex32},
+    "attest": {**_linked, **_sum, "sums": hex32},
     "attested": {**_sum, "attestation": _envelope},
     "unproven": {**_sum, "missing": listed(name)},
-    "model": {"model": hex32},
+    "model": {**_linked, "model": hex32},
 }
 
 
@@ -177,39 +188,44 @@ def _is_body(value: Any) -> bool:
     return members(kind=one_of(kind), charter=hex32, round=count, sender=name, **_BODIES[kind])(value)
 
 
-def _signed_bytes(payload: bytes) -> bytes:
-    kind = PAYLOAD_TYPE.encode()
+def _encoded(payload: bytes, payload_type: str) -> bytes:
+    kind = payload_type.encode()
     return b" ".join([b"DSSEv1", str(len(kind)).encode(), kind, str(len(payload)).encode(), payload])
 
 
-def signature_holds(payload: bytes, signature: str, key: str) -> bool:
-    """Whether this base64 is the Ed25519 signature of `key` over an envelope's payload."""
+def signature_holds(payload: bytes, signature: str, key: str, payload_type: str = PAYLOAD_TYPE) -> bool:
+    """Whether this base64 is the Ed25519 signature of `key` over a payload of that type."""
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(decode_base64(signature), _signed_bytes(payload))
+        raw, signed = decode_base64(signature), _encoded(payload, payload_type)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(raw, signed)
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
+def sign(payload: bytes, key: bytes, payload_type: str = PAYLOAD_TYPE) -> str:
+    """The signature of an Ed25519 private key over a payload of that type, as base64."""
+    return base64.b64encode(Ed25519PrivateKey.from_private_bytes(key).sign(_encoded(payload, payload_type))).decode()
+
+
 def seal(body: Mapping[str, Any], key: bytes) -> dict[str, Any]:
     """The envelope of `body`, signed with the Ed25519 private key `key`."""
     payload = canonical(body)
-    signature = Ed25519PrivateKey.from_private_bytes(key).sign(_signed_bytes(payload))
     return {
         "payloadType": PAYLOAD_TYPE,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [{"keyid": body["sender"], "sig": base64.b64encode(signature).decode()}],
+        "signatures": [{"keyid": body["sender"], "sig": sign(payload, key)}],
     }
 
 
-def open_envelope(envelope: Any, keys: Mapping[str, str], charter: str, round_index: int) -> dict[str, Any]:
+def open_envelope(envelope: Any, keys: Mapping[str, str], charter: str, round_index: int | None) -> dict[str, Any]:
     """E1 to E9: the body.
 
     Args:
         envelope: parsed JSON.
         keys: participant's name -> Ed25519 public key.
         charter: its digest.
-        round_index: the round we are in.
+        round_index: the round we are in; None where entries of all rounds are read.
     """
     require("E1", _envelope(envelope) and envelope["payloadType"] == PAYLOAD_TYPE)
     signer = envelope["signatures"][0]["keyid"]
@@ -228,5 +244,5 @@ def open_envelope(envelope: Any, keys: Mapping[str, str], charter: str, round_in
     require("E6", again == payload)
     require("E7", body["sender"] == signer)
     require("E8", body["charter"] == charter)
-    require("E9", body["round"] == round_index)
+    require("E9", round_index is None or body["round"] == round_index)
     return dict(body)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from protocol.vectors.second.agreement import Round, check_charter
 from protocol.vectors.second.client import Client
+from protocol.vectors.second.encoding import seal
+from protocol.vectors.second.log import Log, View
 from protocol.vectors.second.model import tensor_digest
+from protocol.vectors.second.note import origin_of
 from protocol.vectors.second.outcome import Outcome
 from protocol.vectors.second.refusal import require
 from protocol.vectors.second.secrets import Institution
@@ -35,14 +39,17 @@ class Replay:
         self._signing = {name: bytes.fromhex(key) for name, key in given["signing"].items()}
         self.blobs = _Blobs({name: bytes.fromhex(data) for name, data in blobs.items()})
         self.outcome = Outcome(self.round, weights, self.blobs)
-        self.server = Server(self.round, self._signing[self.round.server], self.outcome, self.blobs)
+        origin, key = origin_of(self.round.digest), self._signing[self.round.server]
+        self._log = Log(origin, key)
+        self.server = Server(self.round, partial(seal, key=key), self.outcome, self.blobs, self._log)
+        self._views = {name: View(origin, self.round.keys[self.round.server]) for name in self._signing}
         self.clients = {
-            name: Client(self.round, self._institution(name, own), self.outcome, self.blobs)
+            name: Client(self.round, self._institution(name, own), self.outcome, self.blobs, self._views[name])
             for name, own in given["institutions"].items()
         }
         self._due: list[tuple[list[str], Any]] = []
         self._answers: dict[str, Any] = {name: client.start() for name, client in self.clients.items()}
-        self._log: list[Any] = []
+        self._entries: list[Any] = []
 
     def take(self, events: list[Any]) -> None:
         """Go through events; ValueError where somebody says something else than we would."""
@@ -57,8 +64,11 @@ class Replay:
                 while self._due and self._due[0][1] == envelope:
                     receivers += self._due.pop(0)[0]
                 self._expect(number, receivers, to)
-                for name in to:
-                    answer = self.clients[name].receive(envelope)
+                for name, evidence in event["evidence"].items():
+                    self._expect(number, name in to, True)
+                    view = self._views[name]
+                    self._expect(number, self._log.evidence(envelope, name, view.seen), evidence)
+                    answer = self.clients[name].receive(envelope, evidence)
                     if answer is not None:
                         self._answers[name] = answer
             else:
@@ -67,13 +77,23 @@ class Replay:
                 if sender in self.clients or witness is None or sender != witness["name"]:
                     self._expect(number, self._answers.pop(sender, None), envelope)
                 else:
-                    self._expect(number, self.attest(self._log), envelope)
+                    self._expect(number, self.attest(self._entries), envelope)
                 self._due += self.server.receive(envelope)
-            self._log.append(envelope)
+            self._entries.append(envelope)
+
+    def checkpoint(self, time: int) -> str:
+        """The log at the end of the round, cosigned at `time` by those who stated the model."""
+        checkpoint = lines = self._log.checkpoint()
+        for name in self.round.names(self.server.agreed):
+            view = self._views[name]
+            since, own = self._log.since(view.seen), self._log.own(name)
+            lines += view.cosign(checkpoint, since, own, name, self._signing[name], time)
+        return lines
 
     def attest(self, log: list[Any]) -> Any:
         """The witness's word for the last sum in `log`."""
-        return attest(self.round, self._signing[self.round.charter["witness"]["name"]], log, self.blobs)
+        witness = self.round.charter["witness"]["name"]
+        return attest(self.round, self._signing[witness], log, self.blobs, self._views[witness])
 
     def _expect(self, number: int, ours: Any, theirs: Any) -> None:
         if ours != theirs:
@@ -123,9 +143,10 @@ def refuse(given: Mapping[str, Any], good: Mapping[str, Any]) -> None:
         log = {number: event.get("envelope") for number, event in enumerate(events)}
         log |= {int(number): envelope for number, envelope in given["log"].items()}
         replay.attest([envelope for _, envelope in sorted(log.items()) if envelope is not None])
-    to = replay.server if given["to"] == replay.round.server else replay.clients.get(given["to"])
-    for envelope in given.get("deliver", []):
-        assert to is not None
-        to.receive(envelope)
+    for one in given.get("deliver", []):
+        if given["to"] == replay.round.server:
+            replay.server.receive(one["envelope"])
+        else:
+            replay.clients[given["to"]].receive(one["envelope"], one["evidence"])
     if "deadline" in given:
         replay.server.close()

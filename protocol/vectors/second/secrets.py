@@ -8,7 +8,7 @@ from typing import Any
 
 from protocol.vectors.second.agreement import Group, Round
 
-__all__ = ["Exchange", "Institution"]
+__all__ = ["Exchange", "Institution", "one_each"]
 
 
 @dataclass
@@ -57,3 +57,10 @@ class Exchange:
         return {
             which: public(secrets[group.index, which]) if which in self.sums else None for which in ("votes", "values")
         }
+
+
+def one_each(entries: list[dict[str, Any]], due: int, sums: list[str]) -> bool:
+    """C6, S5, S9: one entry a group, with something for exactly the sums that are served."""
+    return len(entries) == due and all(
+        (entry[which] is not None) is (which in sums) for entry in entries for which in ("votes", "values")
+    )

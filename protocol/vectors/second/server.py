@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from protocol.vectors.second import crypto
-from protocol.vectors.second.agreement import Round
-from protocol.vectors.second.encoding import digest, seal
+from protocol.vectors.second.agreement import Lane, Round
+from protocol.vectors.second.encoding import digest
 from protocol.vectors.second.graph import quorum
+from protocol.vectors.second.log import Log
 from protocol.vectors.second.model import model_digest
 from protocol.vectors.second.outcome import Outcome, blob_of, words_of
 from protocol.vectors.second.participation import Participation
 from protocol.vectors.second.refusal import CheckError, require
+from protocol.vectors.second.secrets import one_each
 from protocol.vectors.second.unmasking import Unmasking, owed
 
 __all__ = ["Server"]
@@ -27,16 +29,25 @@ class Server:
 
     Args:
         the_round: which.
-        signing: its Ed25519 private key.
+        say: gives the envelope of a body that it has to send.
         outcome: of the round.
         blobs: digest -> bytes, of everybody; it puts its own there.
+        log: of the run.
     """
 
-    def __init__(self, the_round: Round, signing: bytes, outcome: Outcome, blobs: MutableMapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        the_round: Round,
+        say: Callable[[dict[str, Any]], dict[str, Any]],
+        outcome: Outcome,
+        blobs: MutableMapping[str, bytes],
+        log: Log,
+    ) -> None:
         self._round = the_round
-        self._signing = signing
+        self._say = say
         self._outcome = outcome
         self._blobs = blobs
+        self.log = log
         self._due = the_round.everybody
         self._came: dict[int, dict[str, Any]] = {}
         self._envelopes: dict[int, dict[str, Any]] = {}
@@ -52,59 +63,65 @@ class Server:
         self._survivors = ""
         self._masked: dict[int, dict[str, Any]] = {}
         self._published: dict[str, dict[str, Any]] = {}
+        self.agreed: frozenset[int] = frozenset()  # who stated the model
         self.model = ""
         self.weights: dict[str, bytes] = {}
 
     def receive(self, envelope: Any) -> _Out:
         """A message; what is sent then."""
         body = self._round.open(envelope)
+        self.log.check_links(envelope, body)
         if body["kind"] == "attest":
-            return self._take_attest(body, envelope)
+            return self._logged(self._take_attest(body, envelope))
         require("S1", body["sender"] in self._round.roster)
         sender = self._round.roster.index(body["sender"])
         require("S2", body["kind"] == self._kind, f"{body['kind']}; due: {self._kind}")
         require("S3", sender in self._due and sender not in self._came)
         self._check(sender, body)
+        size = len(self.log)
         self._came[sender], self._envelopes[sender] = body, envelope
+        self.log.append(envelope)
         if self._due - self._came.keys():
             return []
         try:
-            return self._go_on()
+            return self._logged(self._go_on())
         except CheckError:
             del self._came[sender], self._envelopes[sender]
+            self.log.rollback(size)
             raise
 
     def close(self) -> _Out:
         """The deadline passed."""
         if self._kind == "attest":
-            return self._send_unproven()
+            return self._logged(self._send_unproven())
         if self._kind == "model":
             needed = quorum(len(self._round.roster), self._round.parameters["colluders"])
             require("S20", len(self._came) >= needed)
-            return []
-        return self._go_on()
+        return self._logged(self._go_on())
+
+    def _logged(self, out: _Out) -> _Out:
+        for _, envelope in out:
+            self.log.append(envelope)
+        return out
 
     def _check(self, sender: int, body: dict[str, Any]) -> None:
-        groups = self._round.groups_of(sender)
+        groups, sums = self._round.groups_of(sender), self._round.sums_of(self._attempt)
         if body["kind"] in ("masked", "confirm", "unmask", "proof"):
             require("S4", (body["sum"], body["attempt"]) == (self._which, self._attempts[self._which]))
         if body["kind"] in ("advertise", "share"):
             require("S8" if body["kind"] == "share" else "S4", body["attempt"] == self._attempt)
         match body["kind"]:
             case "advertise":
-                require("S5", self._one_each(body["groups"], len(groups)))
+                require("S5", one_each(body["groups"], len(groups), sums))
                 keys = [body["channel"], *(key for entry in body["groups"] for key in entry.values() if key)]
                 require("S6", len(set(keys)) == len(keys) and not self._used_keys & set(keys))
                 for key in keys:
-                    try:
-                        crypto.agree(bytes(31) + b"\x01", key)
-                    except ValueError as error:
-                        raise CheckError("S7", str(error)) from error
+                    crypto.checked_agree("S7", bytes(31) + b"\x01", key)
                 self._used_keys |= set(keys)
             case "share":
                 peers = self._round.peers_of(sender) & self._exchange["advertise"].keys()
                 require("S8", body["sealed"].keys() == set(self._round.names(peers)))
-                require("S9", self._one_each(body["commitments"], len(groups)))
+                require("S9", one_each(body["commitments"], len(groups), sums))
             case "masked":
                 due = [
                     (lane.name, lane.packing[self._which].words(self._lengths[lane.index]))
@@ -120,12 +137,6 @@ class Server:
                 require("S14", len(body["products"]) == len(groups))
             case "model":
                 require("S20", body["model"] == self.model)
-
-    def _one_each(self, entries: list[dict[str, Any]], due: int) -> bool:
-        sums = self._round.sums_of(self._attempt)
-        return len(entries) == due and all(
-            (entry[which] is not None) is (which in sums) for entry in entries for which in ("votes", "values")
-        )
 
     def _go_on(self) -> _Out:
         came, envelopes = dict(sorted(self._came.items())), dict(sorted(self._envelopes.items()))
@@ -154,6 +165,11 @@ class Server:
                 return self._publish(came)
             case "proof":
                 return self._send_proofs(envelopes)
+            case "model":
+                self.agreed = frozenset(came)
+                due = self._due
+                self._wait("", ())
+                return [self._send(due, "model", model=self.model, prev=None, seen=None)]
         return []
 
     def _wait(self, kind: str, due: Any) -> None:
@@ -161,7 +177,7 @@ class Server:
 
     def _send(self, clients: Any, kind: str, **members: Any) -> tuple[list[str], dict[str, Any]]:
         head = {"charter": self._round.digest, "round": self._round.index, "sender": self._round.server}
-        return self._round.names(clients), seal({"kind": kind, **head, **members}, self._signing)
+        return self._round.names(clients), self._say({"kind": kind, **head, **members})
 
     def _in_sum(self, kind: str, **members: Any) -> tuple[list[str], dict[str, Any]]:
         """To everybody who is waited for."""
@@ -207,6 +223,7 @@ class Server:
             "survivors": self._round.names(survivors),
             "gone": self._round.names(self._participation.gone),
             "start": self._round.start,
+            "log": self.log.head(),
         }
         message = self._in_sum("survivors", **named)
         body = self._round.open(message[1])
@@ -237,24 +254,28 @@ class Server:
             self._participation,
             unmasks,
         )
-        lanes = []
-        for lane in self._round.lanes:
-            contributions = [
-                words_of("S11", blob, self._blobs)
-                for client, body in self._masked.items()
-                if client in lane.cohort
-                for blob in body["lanes"]
-                if blob["lane"] == lane.name
-            ]
-            words = unmasking.open(lane, contributions)
-            data = blob_of(words)
-            name = hashlib.sha256(data).hexdigest()
-            self._blobs[name] = data
-            lanes.append({"lane": lane.name, "words": len(words), "blob": name})
+        lanes = [self._total(lane, unmasking) for lane in self._round.lanes]
         self._wait("proof", self._participation.survivors[which])
         message = self._in_sum("sums", lanes=lanes)
         self._published[which] = self._round.open(message[1])
         return [message]
+
+    def _total(self, lane: Lane, unmasking: Unmasking) -> dict[str, Any]:
+        """A lane of `sums`."""
+        data = blob_of(self._added(lane, unmasking))
+        name = hashlib.sha256(data).hexdigest()
+        self._blobs[name] = data
+        return {"lane": lane.name, "words": len(data) // 8, "blob": name}
+
+    def _added(self, lane: Lane, unmasking: Unmasking) -> list[int]:
+        contributions = [
+            words_of("S11", blob, self._blobs)
+            for client, body in self._masked.items()
+            if client in lane.cohort
+            for blob in body["lanes"]
+            if blob["lane"] == lane.name
+        ]
+        return unmasking.open(lane, contributions)
 
     def _send_proofs(self, envelopes: dict[int, dict[str, Any]]) -> _Out:
         if self._due - envelopes.keys():
@@ -268,22 +289,24 @@ class Server:
         require("S15", self._kind == "attest" and body["sender"] == self._round.charter["witness"]["name"])
         due = (self._which, self._attempts[self._which], digest(self._published[self._which]))
         require("S15", (body["sum"], body["attempt"], body["sums"]) == due)
+        self.log.append(envelope)
         return self._send_verdict(self._in_sum("attested", attestation=envelope))
 
     def _send_verdict(self, message: tuple[list[str], dict[str, Any]]) -> _Out:
         self._participation = self._participation.after_verdict(self._which)
         if self._which == "votes" and self._round.changes_weights:
             self._begin_values()
-            return [message]
-        return [message, self._state_model()]
+        else:
+            self._compute_model()
+        return [message]
 
     def _send_unproven(self) -> _Out:
         message = self._in_sum("unproven", missing=self._round.names(self._due - self._came.keys()))
-        return [message, self._state_model()]
+        self._compute_model()
+        return [message]
 
-    def _state_model(self) -> tuple[list[str], dict[str, Any]]:
+    def _compute_model(self) -> None:
         values = self._published.get("values") if "values" in self._participation.accepted else None
         self.weights = self._outcome.weights(self._published["votes"], values, self._participation)
         self.model = model_digest(self._round, self.weights)
         self._wait("model", self._participation.survivors[self._which])
-        return self._send(self._due, "model", model=self.model)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocol.vectors.second.agreement import Round
-from protocol.vectors.second.encoding import digest, seal
+from protocol.vectors.second.encoding import digest
+from protocol.vectors.second.log import View
 from protocol.vectors.second.outcome import words_of
 from protocol.vectors.second.participation import Participation
 from protocol.vectors.second.refusal import CheckError, require
@@ -15,7 +16,9 @@ from protocol.vectors.second.unmasking import Unmasking, owed
 __all__ = ["attest"]
 
 
-def attest(the_round: Round, signing: bytes, log: Sequence[Any], blobs: Mapping[str, bytes]) -> dict[str, Any]:
+def attest(
+    the_round: Round, signing: bytes, log: Sequence[Any], blobs: Mapping[str, bytes], view: View
+) -> dict[str, Any]:
     """W1 to W6 for the last published sum; the witness's envelope.
 
     Args:
@@ -23,6 +26,7 @@ def attest(the_round: Round, signing: bytes, log: Sequence[Any], blobs: Mapping[
         signing: the witness's Ed25519 private key.
         log: every envelope of the round so far, in order.
         blobs: digest -> bytes.
+        view: what the witness said before.
     """
     try:
         bodies = [the_round.open(envelope) for envelope in log]
@@ -78,4 +82,4 @@ def attest(the_round: Round, signing: bytes, log: Sequence[Any], blobs: Mapping[
         require("W6", unmasking.open(lane, contributions) == words_of("W6", published, blobs), lane.name)
     witness = the_round.charter["witness"]["name"]
     head = {"charter": the_round.digest, "round": the_round.index, "sender": witness}
-    return seal({"kind": "attest", **head, "sum": which, "attempt": attempt, "sums": digest(sums)}, signing)
+    return view.sign({"kind": "attest", **head, "sum": which, "attempt": attempt, "sums": digest(sums)}, signing)
