@@ -20,7 +20,7 @@ class LogHead(Frozen):
 
 
 class Linked(Frozen):
-    """`seen` is the log that the sender last verified, `prev` the leaf hash of its own last entry there, if it has one."""
+    """`seen` is the log that the sender last verified, `prev` the leaf hash of its own last entry there, if any."""
 
     prev: Hex32 | None = None
     seen: LogHead | None = None

@@ -8,6 +8,7 @@ __all__ = ["TRANSPARENCY"]
 
 _HELD = ("tests/tlog/test_held.py",)
 _VIEW = ("tests/tlog/test_view.py",)
+_FORKED = ("tests/tlog/test_forked_log.py",)
 _CHAIN = ("tests/tlog/test_chain.py",)
 _MERKLE = ("tests/tlog/test_merkle.py",)
 _CHECKPOINT = ("tests/tlog/test_checkpoint.py",)
@@ -126,7 +127,7 @@ TRANSPARENCY: tuple[Mutation, ...] = (
         "both versions of a log are not kept",
         "tlog/view.py",
         (('(self.note or "", note),', "(note, note),"),),
-        _VIEW,
+        _FORKED,
     ),
     Mutation(
         "what we are shown need not stand in the log",
@@ -169,7 +170,7 @@ TRANSPARENCY: tuple[Mutation, ...] = (
         "survivors may stand anywhere after what they name",
         "tlog/view.py",
         _skipped("if message.log.size != evidence.place.index:"),
-        _VIEW,
+        _FORKED,
     ),
     Mutation(
         "anybody may sign a checkpoint",

@@ -28,7 +28,7 @@ _THREE = Setting(  # 2 of them must be left
 
 def _run(folder: Path, setting: Setting, mishaps: dict[int, Mishap]) -> Run:
     """All rounds of a run, with one institution after the other unlucky; the last round goes well."""
-    run, current = Run(setting, folder), None
+    run = Run(setting, folder)
     with pytest.MonkeyPatch.context() as monkeypatch:
         befall(monkeypatch, run, mishaps)
         current = run.base
@@ -62,6 +62,19 @@ def test_values_that_got_lost_keep_nobody_from_the_next_round(tmp_path: Path) ->
     assert (1, "i1", "unmask values") not in said
     assert {what for number, who, what in said if (number, who) == (2, "i1")} >= {"masked values", "model"}
     _assert_true_links(run)
+
+
+def test_who_lost_its_memory_between_two_rounds_takes_part_in_the_next(tmp_path: Path) -> None:
+    run = Run(replace(_THREE, schedule=("0.2", "0.4")), tmp_path)
+    current = run.base
+    for number in (0, 1):
+        run.participants.views.clear()
+        plan = run.plan(number)
+        _, current = run.round(plan, current, run.prune(plan, current))
+    second = [brief(run, envelope)[1:] for envelope in run.entries() if brief(run, envelope)[0] == 1]
+    assert sorted(entry for entry in second if entry[0] != "coordinator") == sorted(
+        (name, what) for name in run.names for what in _SAID
+    )
 
 
 def _assert_true_links(run: Run) -> None:

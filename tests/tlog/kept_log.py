@@ -10,8 +10,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pytest
 from hypothesis import strategies as st
 
+from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Confirm, Envelope, LogHead, Message, ModelStatement, Survivors, canonical, seal
 from fedspallm_secure.tlog import Evidence, HeldLog, LogView, origin_of
 from tests.secagg.small_round import identity
@@ -123,6 +125,13 @@ class KeptLog:
         """A participant is shown an entry beside any evidence, or any envelope said to be that entry."""
         entry = self.entries[index]
         self.views[name].accept(entry.message, entry.envelope if envelope is None else envelope, evidence)
+
+    def refuses(self, name: str, index: int, evidence: Evidence, envelope: Envelope | None = None) -> None:
+        """See that a participant does not take that, and holds of the log what it held before."""
+        before = self.state(name)
+        with pytest.raises(RemoteProtocolError):
+            self.accept(name, index, evidence, envelope)
+        assert self.state(name) == before
 
     def show(self, name: str, index: int) -> None:
         """A participant is shown an entry beside honest evidence."""

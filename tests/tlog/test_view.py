@@ -6,7 +6,6 @@ true is taken afterwards as if nothing had happened.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -15,18 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedspallm_secure.errors import EquivocationError, RemoteProtocolError
-from fedspallm_secure.messages import Envelope, Linked, LogHead, Signer, Survivors
+from fedspallm_secure.messages import Linked, LogHead, Signer, Survivors
 from fedspallm_secure.tlog import (
     Checkpoint,
     Evidence,
-    HeldLog,
     LogView,
     OwnPlace,
     Place,
     checkpoint_text,
     cosign,
-    open_note,
-    parse_checkpoint,
     sign_note,
 )
 from tests.secagg.small_round import identity
@@ -126,13 +122,6 @@ def _changed(evidence: Evidence, size: int, names_the_log: bool) -> Iterator[Evi
             yield evidence.model_copy(update={"up_to": up_to})
 
 
-def _refused(log: KeptLog, name: str, index: int, evidence: Evidence, envelope: Envelope | None = None) -> None:
-    before = log.state(name)
-    with pytest.raises(RemoteProtocolError):
-        log.accept(name, index, evidence, envelope)
-    assert log.state(name) == before
-
-
 @_CHANGES
 @given(histories(most=12), st.data())
 def test_any_change_of_the_evidence_is_refused_and_leaves_no_trace(steps: list[Step], data: st.DataObject) -> None:
@@ -141,7 +130,7 @@ def test_any_change_of_the_evidence_is_refused_and_leaves_no_trace(steps: list[S
     index = data.draw(st.sampled_from(named) | st.integers(1, len(log.entries) - 1))
     evidence = log.evidence(name, index)
     for changed in _changed(evidence, len(log.held), index in named):
-        _refused(log, name, index, changed)
+        log.refuses(name, index, changed)
     log.accept(name, index, evidence)
 
 
@@ -153,16 +142,16 @@ def test_any_other_envelope_is_refused_in_an_entry_s_place(steps: list[Step], da
     evidence, envelope = log.evidence(name, index), log.entries[index].envelope
     for at, entry in enumerate(log.entries):
         if at != index:
-            _refused(log, name, index, evidence, entry.envelope)
+            log.refuses(name, index, evidence, entry.envelope)
     field = data.draw(st.sampled_from(["payload", "payloadType"]))
     text = getattr(envelope, field)
     at = data.draw(st.integers(0, len(text) - 1))
     changed = text[:at] + ("x" if text[at] != "x" else "y") + text[at + 1 :]
-    _refused(log, name, index, evidence, envelope.model_copy(update={field: changed}))
+    log.refuses(name, index, evidence, envelope.model_copy(update={field: changed}))
     signature = envelope.signatures[0]
     for update in ({"sig": signature.sig.lower()}, {"keyid": f"{signature.keyid}x"}):
         signed = envelope.model_copy(update={"signatures": (signature.model_copy(update=update),)})
-        _refused(log, name, index, evidence, signed)
+        log.refuses(name, index, evidence, signed)
     log.accept(name, index, evidence)
 
 
@@ -176,9 +165,9 @@ def test_evidence_for_another_state_than_the_receiver_s_is_refused(steps: list[S
     assert seen is not None
     assert evidence.own is not None
     for chain.seen in _heads(seen):
-        _refused(log, name, index, evidence)
+        log.refuses(name, index, evidence)
     chain.seen, chain.sent = seen, sent - {evidence.own.leaf}
-    _refused(log, name, index, evidence)
+    log.refuses(name, index, evidence)
     chain.sent = sent
     log.accept(name, index, evidence)
 
@@ -202,7 +191,7 @@ def test_an_entry_that_we_did_not_send_is_not_taken_for_ours_wherever_it_stands(
         *(_placed(log, index) for index, entry in enumerate(log.entries) if entry.message.sender != name),
         *(evidence.own.model_copy(update={"leaf": leaf}) for leaf in ("5e" * 32, *lost)),
     ):
-        _refused(log, name, last, evidence.model_copy(update={"own": own}))
+        log.refuses(name, last, evidence.model_copy(update={"own": own}))
         before = log.state(name)
         with pytest.raises(RemoteProtocolError):
             view.cosign(note, since, own, identity(name), 1_700_000_000)
@@ -253,8 +242,8 @@ def test_a_change_of_any_letter_of_the_keeper_s_note_is_refused(steps: list[Step
     note = evidence.checkpoint
     for at, letter in enumerate(note):
         other = "1" if letter != "1" else "2"
-        _refused(log, name, index, evidence.model_copy(update={"checkpoint": note[:at] + other + note[at + 1 :]}))
-        _refused(log, name, index, evidence.model_copy(update={"checkpoint": note[:at] + note[at + 1 :]}))
+        log.refuses(name, index, evidence.model_copy(update={"checkpoint": note[:at] + other + note[at + 1 :]}))
+        log.refuses(name, index, evidence.model_copy(update={"checkpoint": note[:at] + note[at + 1 :]}))
     log.accept(name, index, evidence)
 
 
@@ -289,7 +278,7 @@ def test_a_checkpoint_that_is_not_the_keeper_s_word_about_this_log_is_refused(sa
     log = _told([])
     for index in range(len(log.entries)):
         evidence = log.evidence("i0", index)
-        _refused(log, "i0", index, evidence.model_copy(update={"checkpoint": _NOTES[said](log.held.head())}))
+        log.refuses("i0", index, evidence.model_copy(update={"checkpoint": _NOTES[said](log.held.head())}))
     true = evidence.model_copy(update={"checkpoint": _note(log.held.head())})
     log.accept("i0", index, true)
     assert log.views["i0"].note == true.checkpoint
@@ -301,111 +290,6 @@ def test_signatures_of_others_under_the_keeper_s_note_change_nothing() -> None:
     signed = evidence.checkpoint + cosign(evidence.checkpoint, identity("i1"), 1_700_000_000)
     log.accept("i0", 4, evidence.model_copy(update={"checkpoint": signed}))
     assert log.views["i0"].chain.seen == log.held.head()
-
-
-def _is_caught(view: LogView, log: KeptLog, index: int, since: tuple[str, ...]) -> None:
-    """A view that saw one log is shown another, by its keeper's best evidence: both notes are kept for the others."""
-    entry, held = log.entries[index], log.held
-    evidence = held.evidence(entry.envelope, KEEPER, "i0", None).model_copy(update={"since": since})
-    prev, seen, note = view.chain.prev, view.chain.seen, view.note
-    assert note is not None
-    for attempt in (
-        lambda: view.accept(entry.message, entry.envelope, evidence),
-        lambda: view.cosign(evidence.checkpoint, since, evidence.own, identity("i0"), 1_700_000_000),
-    ):
-        with pytest.raises(EquivocationError, match="which its keeper signed before") as caught:
-            attempt()
-        assert (view.chain.prev, view.chain.seen, view.note) == (prev, seen, note)
-        assert caught.value.notes == (note, evidence.checkpoint)
-        heads = [parse_checkpoint(open_note(one, {ORIGIN: KEEPER.public})[0]).head for one in caught.value.notes]
-        assert heads == [seen, held.head()]
-
-
-@settings(max_examples=25)
-@given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 9), st.data())
-def test_a_log_that_was_forked_before_what_was_seen_is_caught_with_both_notes(
-    common: int, here: int, there: int, data: st.DataObject
-) -> None:
-    one, other = KeptLog(), KeptLog()
-    for log, tag, more in ((one, 1000, here), (other, 2000, there)):
-        for number in range(common):
-            log.enter(statement("server", number))
-        for number in range(more):
-            log.enter(statement("server", tag + number))
-    one.show("i0", data.draw(st.integers(0, common + here - 1)))
-    view, sizes = one.views["i0"], range(1, len(other.held) + 1)
-    assert view.chain.seen is not None
-    proofs = [(), *(other.held.since(LogHead(size=size, root="00" * 32)) for size in sizes)]
-    proofs += [one.held.since(one.held.head(size)) for size in range(1, len(one.held) + 1)]
-    for since in dict.fromkeys(proofs):
-        _is_caught(view, other, len(other.entries) - 1, since)
-
-
-@settings(max_examples=50)
-@given(st.integers(1, 12), st.integers(1, 12), st.data())
-def test_a_log_that_shrank_is_caught_with_both_notes(left: int, gone: int, data: st.DataObject) -> None:
-    whole, less = KeptLog(), KeptLog()
-    for number in range(left + gone):
-        whole.enter(statement("server", number))
-        if number < left:
-            less.enter(statement("server", number))
-    whole.show("i0", data.draw(st.integers(0, left + gone - 1)))
-    for proven in (whole.held.since(less.held.head()), less.held.since(less.held.head())):
-        _is_caught(whole.views["i0"], less, left - 1, proven)
-
-
-def _forked() -> tuple[KeptLog, KeptLog]:
-    """Two logs of one keeper after the same beginning."""
-    one, other = KeptLog(), KeptLog()
-    for log, tag in ((one, 1000), (other, 2000)):
-        for number in (0, 1, 2, tag, tag + 1, tag + 2):
-            log.enter(statement("server", number))
-    return one, other
-
-
-def test_survivors_named_after_another_log_are_refused_by_who_never_saw_that() -> None:
-    one, other = _forked()
-    other.enter(one.survivors())
-    last = len(other.entries) - 1
-    evidence = other.evidence("i0", last)
-    for up_to in ((), evidence.up_to, one.held.since(one.held.head(3)), other.held.since(other.held.head(3))):
-        _refused(other, "i0", last, evidence.model_copy(update={"up_to": up_to}))
-        assert other.state("i0") == (None, None, None)
-
-
-def test_survivors_named_after_an_earlier_or_later_part_of_the_log_are_refused() -> None:
-    log = _forked()[0]
-    log.enter(log.survivors(log.held.head(len(log.held) - 1)))
-    after = HeldLog(ORIGIN)
-    for entry in log.entries:
-        after.append(entry.envelope)
-    after.append(log.entries[0].envelope)
-    log.enter(log.survivors(LogHead(size=len(log.held) + 1, root=after.head().root)))
-    for index in (6, 7):
-        message, evidence = log.entries[index].message, log.evidence("i0", index)
-        assert isinstance(message, Survivors)
-        for up_to in (evidence.up_to, log.held.since(log.held.head(message.log.size))):
-            _refused(log, "i0", index, evidence.model_copy(update={"up_to": up_to}))
-
-
-def test_survivors_as_a_log_s_first_word_are_refused() -> None:
-    log = KeptLog()
-    log.enter(log.survivors())
-    log.enter(statement("server", 1))
-    evidence = log.evidence("i0", 0)
-    assert evidence.up_to == ()
-    for up_to in ((), log.held.since(log.held.head(1)), ("5e" * 32,)):
-        _refused(log, "i0", 0, evidence.model_copy(update={"up_to": up_to}))
-
-
-def test_who_confirms_together_saw_one_log() -> None:
-    one, other = _forked()
-    assert one.survivors() != other.survivors()
-    for log in (one, other):
-        log.enter(log.survivors())
-        log.show("i0", len(log.entries) - 1)
-    digests = {base64.b64decode(log.entries[-1].envelope.payload) for log in (one, other)}
-    assert len(digests) == 2
 
 
 @_CHANGES
@@ -432,7 +316,9 @@ def test_a_checkpoint_of_nothing_is_not_cosigned() -> None:
 
 
 def test_what_shows_nothing_to_its_receiver_is_not_looked_at() -> None:
-    log = _forked()[0]
+    log = KeptLog()
+    for number in range(6):
+        log.enter(statement("server", number))
     evidence, junk = log.evidence("i0", 2), ("5e" * 32,)
     assert (evidence.own, evidence.since) == (None, ())
     log.accept("i0", 2, evidence.model_copy(update={"since": junk, "up_to": junk}))
