@@ -5,10 +5,18 @@ OUT ?= out/demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint bench docs clean
+CACHE ?= $(or $(FEDSPALLM_CACHE),$(HOME)/.cache/fedspallm-secure)
+BASE ?= $(firstword $(wildcard $(CACHE)/models/*))
+AUDITOR := .venv-auditor
+
+.PHONY: demo audit test lint bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/fedspallm demo --out $(OUT)
+
+# As an auditor would: an environment of its own, with the base install alone.
+audit: $(AUDITOR)/.installed
+	$(AUDITOR)/bin/fedspallm audit $(OUT)/transcript --base $(BASE) --model $(OUT)/model --depth full
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -30,7 +38,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m protocol.vectors.generate
 
 clean:
-	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(AUDITOR) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=...")'
@@ -38,4 +46,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev,bench,ckks]'
 	$(BIN)/python -m pip check
+	touch $@
+
+$(AUDITOR)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(AUDITOR)
+	$(AUDITOR)/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip
+	$(AUDITOR)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(AUDITOR)/bin/python -m pip check
 	touch $@

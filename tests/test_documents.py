@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not {".venv", "out", "build"} & set(path.relative_to(ROOT).parts)
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", ".venv-auditor", "out", "build"} & set(path.relative_to(ROOT).parts)
 )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fedspallm_secure.audit.checks import FULL, GIVEN_MODEL, NOT_PROVEN, TITLES
+from fedspallm_secure.audit.checks import FULL, GIVEN_MODEL, GIVEN_ROSTERS, NOT_PROVEN, TITLES
 from fedspallm_secure.audit.findings import Findings
 from fedspallm_secure.audit.log_checks import (
     Broken,
@@ -24,7 +24,14 @@ from fedspallm_secure.audit.record import Entry, open_entry, read_charter, read_
 from fedspallm_secure.audit.round_checks import RoundAudit
 from fedspallm_secure.audit.story import participants_of, told
 from fedspallm_secure.audit.verdict import Verdict
-from fedspallm_secure.charter import Charter, check_charter_signatures
+from fedspallm_secure.charter import (
+    Charter,
+    SignedRoster,
+    check_chain,
+    check_charter_roster,
+    check_charter_signatures,
+    load_roster,
+)
 from fedspallm_secure.errors import ConfigError, FedspallmError
 from fedspallm_secure.messages import Envelope, ModelStatement, digest
 from fedspallm_secure.rounds import MatrixSource, plan_round
@@ -49,6 +56,7 @@ def audit(
     depth: Depth = "public",
     base: Path | None = None,
     model: Path | None = None,
+    rosters: Sequence[Path] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verdict:
     """Check a transcript, without the server and without changing anything.
@@ -58,13 +66,14 @@ def audit(
         depth: "public", or "full" to compute every sum again from the masked lanes.
         base: folder of the base model, from which the model is computed again.
         model: folder of the model that is said to have come out.
+        rosters: files of signed rosters, from roster 1 on.
         progress: called with (lanes worked on, all lanes).
 
     Returns:
         The verdict. What is wrong with the transcript is in there, and never raised.
 
     Raises:
-        ConfigError: there is no such transcript.
+        ConfigError: there is no such transcript, or a roster's file can't be read.
         StorageError: `base` or `model` is no model folder, or a scratch folder can't be written.
     """
     began = time.monotonic()
@@ -73,12 +82,17 @@ def audit(
         raise ConfigError(
             f"{folder} holds no transcript.", "Give the folder with charter.json and log.jsonl, as OUT/transcript."
         )
-    left_out = (() if depth == "full" else FULL) + (() if model is not None else (GIVEN_MODEL,))
+    left_out = {
+        *(() if depth == "full" else FULL),
+        *(() if model is not None else (GIVEN_MODEL,)),
+        *(() if rosters else (GIVEN_ROSTERS,)),
+    }
     case = _Case(
         transcript,
         depth,
         None if base is None else ModelFolder(base),
         None if model is None else ModelFolder(model),
+        [load_roster(path) for path in rosters],
         Findings(number for number in TITLES if number not in left_out),
         progress,
     )
@@ -93,6 +107,7 @@ class _Case:
     depth: Depth
     base: ModelFolder | None
     given: ModelFolder | None
+    rosters: list[SignedRoster]
     findings: Findings
     progress: Callable[[int, int], None]
     model: str | None = None
@@ -147,7 +162,17 @@ class _Case:
             self.findings.note("A2", f"{len(charter.keys)} signatures hold.")
         except FedspallmError as error:
             self.findings.fail("A2", str(error))
+        if self.rosters:
+            self._check_rosters(charter)
         return charter
+
+    def _check_rosters(self, charter: Charter) -> None:
+        try:
+            last = check_chain(self.rosters)
+            check_charter_roster(charter, last)
+            self.findings.note("A22", f"Roster {last.number}, digest {digest(last)}, has {len(last.members)} members.")
+        except FedspallmError as error:
+            self.findings.fail("A22", error.problem)
 
     def _envelopes(self) -> tuple[list[Envelope], list[Broken]]:
         """The log up to the first line that is damaged, and that."""

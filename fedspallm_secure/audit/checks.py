@@ -5,11 +5,12 @@
 3. A9 to A13: replayed through the coordinator's own state machine, every message is the one that was due.
 4. A14 to A19: sums are possible and proved, and the model follows from them.
 5. A20 and A21, at full depth: each sum is computed again from what every institution sent.
+6. A22, where rosters are given: who took part was a member.
 """
 
 from __future__ import annotations
 
-__all__ = ["CHECK_OF_KIND", "FULL", "GIVEN_MODEL", "NOT_PROVEN", "TITLES"]
+__all__ = ["CHECK_OF_KIND", "FULL", "GIVEN_MODEL", "GIVEN_ROSTERS", "NOT_PROVEN", "TITLES"]
 
 TITLES = {
     "A1": "The charter is whole and keeps its own rules.",
@@ -33,6 +34,7 @@ TITLES = {
     "A19": "The model given is that model, tensor by tensor.",
     "A20": "Every contribution is stored as its sender signed it.",
     "A21": "Every published sum is the sum of the contributions.",
+    "A22": "The charter's institutions are on the last roster given, with their keys, and no key in it is revoked.",
 }
 
 FULL = ("A20", "A21")
@@ -40,6 +42,9 @@ FULL = ("A20", "A21")
 
 GIVEN_MODEL = "A19"
 """The check that needs a model to be given."""
+
+GIVEN_ROSTERS = "A22"
+"""The check that needs rosters to be given."""
 
 CHECK_OF_KIND = {
     **dict.fromkeys(("advertise", "advertised", "share", "shares"), "A9"),

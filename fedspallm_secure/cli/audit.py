@@ -94,6 +94,10 @@ def folder(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of the base model; without it nobody can tell which model follows."),
     ] = None,
+    roster: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Signed roster, from roster 1 on; the charter is held against them."),
+    ] = None,
     depth: Annotated[
         Depth, typer.Option(help="public takes the sums as published, full adds them up again.")
     ] = Depth.public,
@@ -113,7 +117,9 @@ def folder(
 
         try:
             with TerminalSteps(Console(stderr=True)).step(f"audit, {depth.value} depth") as advance:
-                verdict = audit(transcript, depth=depth.value, base=base, model=model, progress=advance)
+                verdict = audit(
+                    transcript, depth=depth.value, base=base, model=model, rosters=roster or (), progress=advance
+                )
         except StorageError as error:  # what is wrong with the transcript is a finding: this is another folder
             raise ConfigError(error.problem, error.todo) from error
         _give(verdict, form, out)
