@@ -242,7 +242,6 @@ class AuditedOutcome(Outcome):
         sums: Sequence[LaneBlob] | None,
         participation: Participation,
         output: LayerStore | None,
-        progress: Callable[[], None] = lambda: None,
     ) -> str:
         """The model that they give; `digests` has its tensors'."""
         try:
@@ -275,7 +274,6 @@ class LoggedOutcome(AuditedOutcome):
         sums: Sequence[LaneBlob] | None,
         participation: Participation,
         output: LayerStore | None,
-        progress: Callable[[], None] = lambda: None,
     ) -> str:
         """The one that was stated first."""
         stated = [entry.message.model for entry in self._entries if isinstance(entry.message, ModelStatement)]

@@ -130,7 +130,6 @@ class Outcome:
         sums: Sequence[LaneBlob] | None,
         participation: Participation,
         output: LayerStore | None,
-        progress: Callable[[], None] = lambda: None,
     ) -> str:
         """Compute the whole new model, a layer at a time.
 
@@ -139,12 +138,11 @@ class Outcome:
             sums: published values, one a lane, or None where no weight changes.
             participation: who contributed.
             output: where the layers are stored, or None if only the digest is wanted.
-            progress: called after each lane.
 
         Returns:
             The model's digest, 64 hexadecimal digits.
         """
-        return model_digest(self.tensors(counts, sums, participation, output, progress))
+        return model_digest(self.tensors(counts, sums, participation, output))
 
     def tensors(
         self,
@@ -154,7 +152,7 @@ class Outcome:
         output: LayerStore | None,
         progress: Callable[[], None] = lambda: None,
     ) -> dict[str, str]:
-        """The same, but for the result: every tensor's name -> its digest."""
+        """The same, but for the result: every tensor's name -> its digest. `progress` is called after each lane."""
         lanes = self._plan.lanes
         work = zip(lanes, counts, sums if sums is not None else [None] * len(lanes), strict=False)
         digests = dict(self._plan.charter.base.rest)
