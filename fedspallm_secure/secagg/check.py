@@ -146,7 +146,7 @@ class SumCheck:
 
     @property
     def _who(self) -> str:
-        return "A reader" if self._index is None else repr(self._context.roster[self._index])
+        return "This check" if self._index is None else repr(self._context.roster[self._index])
 
     def _masked(self, index: int, group: Group, prime: int) -> str:
         return f"{(self._own[group.index][prime] + self._mask(index, group, prime)) % PRIMES[prime]:016x}"
