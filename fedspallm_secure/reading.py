@@ -36,14 +36,16 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def faults(error: ValidationError) -> str:
     """Where something is not as expected, and what was expected: "pruning.windows: input should be ..."."""
     found = error.errors(include_url=False, include_input=False)
-    told = [f"{_dotted(item['loc'])}: {_said(item['type'], item['msg'])}" for item in found[:_SHOWN]]
+    told = [_dotted(item["loc"]) + _said(item["type"], item["msg"]) for item in found[:_SHOWN]]
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return "; ".join(told + more)
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
+    """Before what is wrong there; nothing where it is the whole."""
     # A key may be anything, also what would move a terminal's cursor.
-    return ".".join(part if part.isprintable() else ascii(part) for part in map(str, location))
+    keys = ".".join(part if part.isprintable() else ascii(part) for part in map(str, location))
+    return f"{keys}: " if location else ""
 
 
 def _said(kind: str, message: str) -> str:

@@ -6,7 +6,7 @@ import signal
 import sys
 from types import FrameType
 
-from fedspallm_secure.errors import FedspallmError, StorageError
+from fedspallm_secure.errors import ConfigError, FedspallmError, StorageError
 
 __all__ = ["main"]
 
@@ -22,6 +22,11 @@ def main() -> None:
         app()
     except FedspallmError as error:
         sys.exit(_say(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith(__name__.partition(".")[0]):
+            raise  # one of our own: a fault of the program
+        needed = f"This command needs {error.name!r}, which the base install does not bring: it is enough for auditors."
+        sys.exit(_say(ConfigError(needed, "Install the package with its extra: pip install 'fedspallm-secure[run]'.")))
     except OSError as error:
         sys.exit(_say(StorageError(f"The system refuses: {error}.", "Free space or check the path; then start again.")))
 
