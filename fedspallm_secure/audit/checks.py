@@ -6,11 +6,21 @@
 4. A14 to A19: sums are possible and proved, and the model follows from them.
 5. A20 and A21, at full depth: each sum is computed again from what every institution sent.
 6. A22, where rosters are given: who took part was a member.
+7. A23, where votes are encrypted: the keys are there under which they were.
 """
 
 from __future__ import annotations
 
-__all__ = ["CHECK_OF_KIND", "FULL", "GIVEN_MODEL", "GIVEN_ROSTERS", "NOT_PROVEN", "TITLES"]
+__all__ = [
+    "CHECK_OF_KIND",
+    "ENCRYPTED",
+    "FULL",
+    "GIVEN_MODEL",
+    "GIVEN_ROSTERS",
+    "NOT_PROVEN",
+    "NOT_PROVEN_ENCRYPTED",
+    "TITLES",
+]
 
 TITLES = {
     "A1": "The charter is whole and keeps its own rules.",
@@ -25,16 +35,18 @@ TITLES = {
     "A10": "Every contribution has exactly the lanes of its sender's cohorts.",
     "A11": "Survivors are those whose contributions came; cohorts, quorums and margins are as the charter asks.",
     "A12": "A quorum of every cohort confirmed these survivors and no others.",
-    "A13": "The shares handed out are those that were owed, and open what their owners committed to.",
-    "A14": "Published counts and sums are whole, and possible for so many institutions.",
+    "A13": "The shares and ciphertexts handed out are those that were owed, and open what their owners committed to.",
+    "A14": "Published counts and sums are whole, and possible for so many institutions; counts of encrypted votes are "
+    "the custodian's.",
     "A15": "The institutions' proofs, or the witness's word, show every published sum to be true.",
     "A16": "The positions that take part in the values follow from the counts.",
     "A17": "The model follows from the base weights, the counts and the sums.",
     "A18": "Every round came to its end, and everybody stated the same model.",
     "A19": "The model given is that model, tensor by tensor.",
     "A20": "Every contribution is stored as its sender signed it.",
-    "A21": "Every published sum is the sum of the contributions.",
+    "A21": "Every published sum is the sum of the contributions; the custodian counted that of the ciphertexts.",
     "A22": "The charter's institutions are on the last roster given, with their keys, and no key in it is revoked.",
+    "A23": "The CKKS context of every round is stored as the charter names it.",
 }
 
 FULL = ("A20", "A21")
@@ -46,13 +58,16 @@ GIVEN_MODEL = "A19"
 GIVEN_ROSTERS = "A22"
 """The check that needs rosters to be given."""
 
+ENCRYPTED = "A23"
+"""The check that is made where votes are encrypted."""
+
 CHECK_OF_KIND = {
     **dict.fromkeys(("advertise", "advertised", "share", "shares"), "A9"),
-    "masked": "A10",
-    **dict.fromkeys(("survivors", "again"), "A11"),
+    **dict.fromkeys(("masked", "encrypted"), "A10"),
+    **dict.fromkeys(("survivors", "again", "collected"), "A11"),
     **dict.fromkeys(("confirm", "confirmed"), "A12"),
-    "unmask": "A13",
-    "sums": "A14",
+    **dict.fromkeys(("unmask", "release"), "A13"),
+    **dict.fromkeys(("counted", "sums"), "A14"),
     **dict.fromkeys(("proof", "proofs", "attest", "attested", "unproven"), "A15"),
     "model": "A18",
 }
@@ -69,3 +84,11 @@ NOT_PROVEN = (
     "When anything happened: the times of cosignatures are those of their signers' clocks.",
 )
 """What no check shows."""
+
+NOT_PROVEN_ENCRYPTED = (
+    "That the custodian decrypted nothing but sums, or kept what it decrypted to itself: its key opens each "
+    "institution's ciphertexts too.",
+    "That the counts are those of the ciphertexts, if an institution helped the custodian: only the custodian can "
+    "count, and a proof can speak of other votes than its institution's ciphertexts.",
+)
+"""What no check shows besides where votes are encrypted."""

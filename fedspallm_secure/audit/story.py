@@ -14,13 +14,17 @@ from fedspallm_secure.messages import (
     Again,
     Attest,
     Attested,
+    Collected,
     Confirm,
     Confirmed,
+    Counted,
+    Encrypted,
     Masked,
     Message,
     ModelStatement,
     Proof,
     Proofs,
+    Release,
     Share,
     Shares,
     Sums,
@@ -46,11 +50,14 @@ def participants_of(
         contributed: institution -> sums that it is part of.
         cosigned: who cosigned the last checkpoint.
     """
-    institutions = {member.name for member in charter.roster}
+    roles = dict.fromkeys((member.name for member in charter.roster), "institution")
+    roles[charter.server] = "coordinator"
+    if charter.custodian is not None:
+        roles[charter.custodian.name] = "custodian"
     return tuple(
         Participant(
             name=name,
-            role="coordinator" if name == charter.server else "institution" if name in institutions else "witness",
+            role=roles.get(name, "witness"),
             key=key,
             entries=sum(entry.message.sender == name for entry in entries),
             contributed=contributed.get(name, ()),
@@ -78,6 +85,8 @@ def told(charter: Charter, entries: Sequence[Entry]) -> tuple[Event, ...]:
 def _step(message: Message) -> str:
     if isinstance(message, Masked | Survivors | Confirm | Confirmed | Unmask | Sums):
         return message.sum
+    if isinstance(message, Encrypted | Release | Collected | Counted):
+        return "votes"
     if isinstance(message, Proof | Proofs | Attest | Attested | Unproven):
         return "checks"
     return "model" if isinstance(message, ModelStatement) else "keys"
@@ -97,6 +106,14 @@ def _said(message: Message) -> str:
             return f"asked for the values again, without {_names(message.gone)}."
         case Masked():
             return f"sent its masked {message.sum}: {len(message.lanes)} lanes." + _again(message.attempt)
+        case Encrypted():
+            return f"encrypted its votes: {len(message.lanes)} lanes, of which it told the digests."
+        case Release():
+            return "handed over its ciphertexts."
+        case Collected():
+            return f"collected the ciphertexts of {_names(message.contributors)}, for the custodian."
+        case Counted():
+            return f"counted the votes of {_names(message.contributors)}: {len(message.lanes)} lanes."
         case Survivors():
             lost = [name for name in message.participants if name not in message.survivors]
             without = f"; {_names(lost)} vanished" if lost else ""

@@ -58,7 +58,7 @@ class Participant:
 
     Attributes:
         name: in the charter.
-        role: "coordinator", "institution" or "witness".
+        role: "coordinator", "institution", "custodian" or "witness".
         key: its public Ed25519 key, 64 hexadecimal digits.
         entries: how many entries of the log it signed.
         contributed: the sums that it is part of, as "round 1 votes".

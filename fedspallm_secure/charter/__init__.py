@@ -1,7 +1,20 @@
 """What the institutions agree on before a run."""
 
 from fedspallm_secure.charter.beacon import drawn_order
-from fedspallm_secure.charter.charter import Base, Charter, Decimal, Institution, Method, Parameters, Tensor, Witness
+from fedspallm_secure.charter.charter import (
+    Base,
+    Charter,
+    CkksVotes,
+    Custodian,
+    Decimal,
+    Institution,
+    MaskedVotes,
+    Method,
+    Parameters,
+    Tensor,
+    Votes,
+    Witness,
+)
 from fedspallm_secure.charter.charter_file import load_charter
 from fedspallm_secure.charter.digests import model_digest, tensor_digest
 from fedspallm_secure.charter.gate import check_charter, unmasking_threshold
@@ -12,15 +25,24 @@ from fedspallm_secure.charter.roster import Member, Revocation, Roster, check_ch
 from fedspallm_secure.charter.roster_chain import SignedRoster, check_chain, open_roster, sign_roster, unsigned_roster
 from fedspallm_secure.charter.roster_change import RosterChange, first_roster, next_roster
 from fedspallm_secure.charter.roster_file import load_roster, save_roster
-from fedspallm_secure.charter.signed_charter import CharterSignatures, check_charter_signatures, sign_charter
+from fedspallm_secure.charter.signed_charter import (
+    CharterSignature,
+    CharterSignatures,
+    check_charter_signatures,
+    sign_charter,
+)
 
 __all__ = [
     "NM",
     "Base",
     "Charter",
+    "CharterSignature",
     "CharterSignatures",
+    "CkksVotes",
+    "Custodian",
     "Decimal",
     "Institution",
+    "MaskedVotes",
     "Member",
     "Method",
     "Parameters",
@@ -32,6 +54,7 @@ __all__ = [
     "SignedRoster",
     "Tensor",
     "Unstructured",
+    "Votes",
     "Witness",
     "check_chain",
     "check_charter",

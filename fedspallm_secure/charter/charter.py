@@ -14,7 +14,20 @@ from fedspallm_secure.charter.digests import model_digest
 from fedspallm_secure.charter.pattern import Pattern, parse_pattern
 from fedspallm_secure.messages import Count, Frozen, Hex32, LaneName, Name
 
-__all__ = ["Base", "Charter", "Decimal", "Institution", "Method", "Parameters", "Tensor", "Witness"]
+__all__ = [
+    "Base",
+    "Charter",
+    "CkksVotes",
+    "Custodian",
+    "Decimal",
+    "Institution",
+    "MaskedVotes",
+    "Method",
+    "Parameters",
+    "Tensor",
+    "Votes",
+    "Witness",
+]
 
 Method = Literal["sparsegpt", "wanda", "magnitude"]
 
@@ -40,6 +53,37 @@ class Witness(Frozen):
 
     name: Name
     public_key: Hex32
+
+
+class Custodian(Frozen):
+    """Who holds the key under which votes are encrypted; neither the server nor an institution."""
+
+    name: Name
+    public_key: Hex32
+
+
+class MaskedVotes(Frozen):
+    """Votes are summed under masks, as values are."""
+
+    backend: Literal["masked"] = "masked"
+
+
+class CkksVotes(Frozen):
+    """Votes are encrypted under CKKS, and counted by the custodian.
+
+    Attributes:
+        custodian: who.
+        contexts: SHA-256 of the public context of each round. A round has its own key, so that a ciphertext of an
+            earlier one is worth nothing in a later one.
+    """
+
+    backend: Literal["ckks"] = "ckks"
+    custodian: Custodian
+    contexts: tuple[Hex32, ...]
+
+
+Votes = Annotated[MaskedVotes | CkksVotes, Field(discriminator="backend")]
+"""How votes are counted."""
 
 
 class Tensor(Frozen):
@@ -113,6 +157,7 @@ class Charter(Frozen):
         beacon: public randomness that nobody could choose alone; layer sampling is drawn from it.
         base: the public base model.
         parameters: of the secure sums.
+        votes: how they are counted.
         witness: an auditor or an institution that may vouch for a sum, or null.
     """
 
@@ -126,6 +171,7 @@ class Charter(Frozen):
     beacon: Hex32
     base: Base
     parameters: Parameters
+    votes: Votes = MaskedVotes()
     witness: Witness | None = None
 
     @property
@@ -137,7 +183,13 @@ class Charter(Frozen):
     def keys(self) -> dict[str, str]:
         """Every participant's name -> Ed25519 public key."""
         keys = {self.server: self.server_key} | {member.name: member.public_key for member in self.roster}
-        return keys if self.witness is None else keys | {self.witness.name: self.witness.public_key}
+        others = [other for other in (self.custodian, self.witness) if other is not None]
+        return keys | {other.name: other.public_key for other in others}
+
+    @property
+    def custodian(self) -> Custodian | None:
+        """Who counts encrypted votes; None where votes are masked."""
+        return self.votes.custodian if isinstance(self.votes, CkksVotes) else None
 
     @property
     def changes_weights(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from fedspallm_secure.charter.charter import Charter
+from fedspallm_secure.charter.charter import Charter, CkksVotes
 from fedspallm_secure.charter.pattern import NM
 from fedspallm_secure.errors import CharterError
 
@@ -56,6 +56,8 @@ def _check_participants(charter: Charter) -> None:
             "Split the roster.",
         )
     everybody = [(charter.server, charter.server_key), *((member.name, member.public_key) for member in charter.roster)]
+    if charter.custodian is not None:
+        everybody.append((charter.custodian.name, charter.custodian.public_key))
     if charter.witness is not None and (charter.witness.name, charter.witness.public_key) not in participants:
         everybody.append((charter.witness.name, charter.witness.public_key))
     for what, values in zip(("name", "public key"), zip(*everybody, strict=True), strict=True):
@@ -125,6 +127,13 @@ def _check_thresholds(charter: Charter) -> None:
 def _check_schedule(charter: Charter) -> None:
     if not charter.schedule:
         raise CharterError("The schedule has no round.", 'Give at least one pattern, such as ["0.5"].')
+    if isinstance(charter.votes, CkksVotes) and not (
+        len(charter.votes.contexts) == len(set(charter.votes.contexts)) == len(charter.schedule)
+    ):
+        raise CharterError(
+            f"The charter names {len(set(charter.votes.contexts))} CKKS contexts for {len(charter.schedule)} rounds.",
+            "Have the custodian make one key for each round: a ciphertext of one must be worth nothing in another.",
+        )
     for earlier, later in pairwise(charter.patterns):
         if later.sparsity < earlier.sparsity:
             raise CharterError(

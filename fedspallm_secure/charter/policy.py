@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -37,10 +38,12 @@ class Policy(Frozen):
         minimum_colluders: how many institutions must be able to pool what they know, with the server, in vain.
         methods: local pruners that may be used.
         maximum_rounds: most rounds: each publishes more about the same texts.
+        votes: how votes may be counted: "masked", or "ckks", under which a custodian could decrypt each institution's.
         base: digest of the base model's list of tensors, if it must be a certain one.
         institutions: name -> Ed25519 public key of all who may be on the roster, if not anybody.
         servers: name -> key of all who may be the server, if not anybody.
         witnesses: name -> key of all who may be the witness, if not anybody.
+        custodians: name -> key of all who may be the custodian, if not anybody.
         witness_required: whether somebody must be able to vouch for a sum that misses an institution.
     """
 
@@ -52,10 +55,12 @@ class Policy(Frozen):
     minimum_colluders: int = Field(1, ge=0)
     methods: tuple[Method, ...] = Field(("sparsegpt", "wanda", "magnitude"), min_length=1, strict=False)
     maximum_rounds: int = Field(4, ge=1)
+    votes: tuple[Literal["masked", "ckks"], ...] = Field(("masked", "ckks"), min_length=1, strict=False)
     base: Hex32 | None = None
     institutions: dict[Name, Hex32] | None = Field(None, min_length=1)
     servers: dict[Name, Hex32] | None = Field(None, min_length=1)
     witnesses: dict[Name, Hex32] | None = Field(None, min_length=1)
+    custodians: dict[Name, Hex32] | None = Field(None, min_length=1)
     witness_required: bool = False
 
 
@@ -83,11 +88,15 @@ def check_policy(charter: Charter, policy: Policy) -> None:
     _check_numbers(charter, policy)
     if charter.method not in policy.methods:
         raise _refused("methods", f"prunes with {charter.method}", f"allows {', '.join(policy.methods)}")
+    if charter.votes.backend not in policy.votes:
+        raise _refused("votes", f"counts votes as {charter.votes.backend}", f"allows {', '.join(policy.votes)}")
     found = digest(charter.base)
     if policy.base is not None and found != policy.base:
         raise _refused("base", f"has a base model with digest {found}", f"asks for {policy.base}")
     _check_keys("institutions", [(member.name, member.public_key) for member in charter.roster], policy.institutions)
     _check_keys("servers", [(charter.server, charter.server_key)], policy.servers)
+    if charter.custodian is not None:
+        _check_keys("custodians", [(charter.custodian.name, charter.custodian.public_key)], policy.custodians)
     if charter.witness is not None:
         _check_keys("witnesses", [(charter.witness.name, charter.witness.public_key)], policy.witnesses)
     elif policy.witness_required:

@@ -110,8 +110,8 @@ def check_roster(roster: Roster) -> None:
 def check_charter_roster(charter: Charter, roster: Roster) -> None:
     """Refuse a charter whose institutions are not members of the roster, or that somebody enters with a wrong key.
 
-    Not every member need take part. Server and witness need not be members; if one has a member's name, it must have
-    that member's key, as nobody could tell them apart otherwise.
+    Not every member need take part. Server, custodian and witness need not be members; if one has a member's name, it
+    must have that member's key, as nobody could tell them apart otherwise.
 
     Args:
         charter: the agreement for a run.
@@ -123,6 +123,8 @@ def check_charter_roster(charter: Charter, roster: Roster) -> None:
     keys, reasons = roster.keys, roster.reasons
     institutions = [("institution", member.name, member.public_key) for member in charter.roster]
     others = [("server", charter.server, charter.server_key)]
+    if charter.custodian is not None:
+        others.append(("custodian", charter.custodian.name, charter.custodian.public_key))
     if charter.witness is not None:
         others.append(("witness", charter.witness.name, charter.witness.public_key))
     for role, name, key in institutions + others:

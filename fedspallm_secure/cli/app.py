@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 import fedspallm_secure
 from fedspallm_secure.cli.audit import audit_app
+from fedspallm_secure.cli.custodian import custodian_app
 from fedspallm_secure.cli.roster import roster_app
 
 __all__ = ["app"]
@@ -26,6 +28,7 @@ app = typer.Typer(
 charter_app = typer.Typer(help="Look at the agreement before signing it.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(charter_app, name="charter")
 app.add_typer(roster_app, name="roster")
+app.add_typer(custodian_app, name="custodian")
 app.add_typer(audit_app, name="audit")
 
 _CACHE = Path.home() / ".cache" / "fedspallm-secure"
@@ -35,6 +38,15 @@ Settings = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key, as in --set pruning.windows=32."),
 ]
+
+
+class Votes(StrEnum):
+    """How votes are counted."""
+
+    MASKED = "masked"
+    CKKS = "ckks"
+
+
 KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep every institution's pruned layers in DIR/work.")]
 
 
@@ -67,6 +79,10 @@ def demo(
             help="Folder of fetched models and texts.",
         ),
     ] = _CACHE,
+    votes: Annotated[
+        Optional[Votes],  # noqa: UP045
+        typer.Option(help="How votes are counted: summed under masks, or encrypted under CKKS.", show_default="masked"),
+    ] = None,
     settings: Settings = None,
     keep_work: KeepWork = False,
 ) -> None:
@@ -77,7 +93,8 @@ def demo(
     from fedspallm_secure.runtime.simulate import simulate as run
 
     steps = TerminalSteps(Console(stderr=True))
-    results = run(demo_config(model, cache, settings or (), steps), out, steps, keep_work=keep_work)
+    changes = [*(settings or ()), *([] if votes is None else [f"protocol.votes={votes.value}"])]
+    results = run(demo_config(model, cache, changes, steps), out, steps, keep_work=keep_work)
     show_results(results, out, Console())
 
 

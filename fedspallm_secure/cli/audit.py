@@ -252,14 +252,14 @@ def _told(entry: Entry) -> str:
 def _say_receipt(receipt: Receipt, keeper: str) -> None:
     contribution, head = receipt.contribution, receipt.checkpoint.head
     cosigners = ", ".join(receipt.checkpoint.cosigners) or "nobody"
-    again = f", attempt {contribution.attempt + 1}" if contribution.attempt else ""
+    again = f", attempt {receipt.attempt + 1}" if receipt.attempt else ""
     _say(
-        f"Proven: {contribution.sender} signed a contribution to the {contribution.sum} of round "
-        f"{contribution.round + 1}{again}, of the masked lanes below. It is entry {receipt.index} of a log that "
-        f"{keeper} signed for, of {head.size} entries with root {head.root}; cosigned by {cosigners}. Neither "
+        f"Proven: {contribution.sender} signed a contribution to the {receipt.sum} of round "
+        f"{contribution.round + 1}{again}, of the {contribution.kind} lanes below. It is entry {receipt.index} of a "
+        f"log that {keeper} signed for, of {head.size} entries with root {head.root}; cosigned by {cosigners}. Neither "
         f"{contribution.sender} nor {keeper} can deny that. Not proven: that it was added up, or added up rightly, "
         "which `fedspallm audit DIR --depth full` checks on the transcript; that everybody was shown this log, beyond "
-        "those who cosigned; nor what the institution voted or changed, since its lanes are masked."
+        f"those who cosigned; nor what the institution voted or changed, since its lanes are {contribution.kind}."
     )
     for lane in contribution.lanes:
         _say(f"  {lane.lane}: {lane.words} words, SHA-256 {lane.blob}")

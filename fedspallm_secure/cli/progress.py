@@ -42,3 +42,7 @@ class TerminalSteps:
             yield advance
             total = progress.tasks[0].total or 1
             progress.update(task, completed=total, total=total)
+
+    def say(self, text: str) -> None:
+        """Show a text, above the step that is under way if one is."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

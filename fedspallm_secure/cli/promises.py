@@ -30,6 +30,7 @@ def show_promises(charter: Charter, plans: Sequence[RoundPlan], console: Console
         ("Institutions", f"{len(charter.roster)}: {', '.join(member.name for member in charter.roster)}"),
         ("Server", charter.server),
         ("Witness", _witness(charter)),
+        ("Votes", _votes(charter)),
         ("Base model", f"{_counted(charter.base.layers, 'decoder layer')}, digest {digest(charter.base)}"),
         ("Rounds", f"{len(charter.schedule)}, {charter.method} to {', then '.join(charter.schedule)}"),
         ("Cohorts", _cohorts(charter, plans)),
@@ -70,6 +71,14 @@ def _bar(charter: Charter) -> str:
     if not charter.changes_weights:
         return f"only votes are summed: {charter.method} changes no weight"
     return f"a weight's changes are summed only where {parameters.bar} of its cohort or more keep it"
+
+
+def _votes(charter: Charter) -> str:
+    if charter.custodian is None:
+        return "summed under masks: nobody can see a single institution's"
+    return (
+        f"encrypted; {charter.custodian.name} holds the keys, and could decrypt each institution's if it broke its word"
+    )
 
 
 def _witness(charter: Charter) -> str:

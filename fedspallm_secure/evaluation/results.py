@@ -60,7 +60,8 @@ class Results(BaseModel):
         bytes_up: institution -> bytes sent, messages and payloads.
         bytes_down: institution -> bytes received.
         bytes_by_step: institution -> "up" or "down" -> step of the protocol -> bytes.
-        telemetry: round -> what its secure sums tell of the institutions' own pruning, and of no single one.
+        telemetry: round -> what its secure sums tell of the institutions' own pruning, and of no single one; empty
+            where votes are encrypted.
         seconds: step of the run -> seconds.
         damping_raised: institution -> tensors whose Hessian needed more damping than configured.
         base_model: name or directory of the base model as the user gave it.

@@ -34,6 +34,7 @@ from fedspallm_secure.messages.sums import (
     Survivors,
     Unmask,
 )
+from fedspallm_secure.messages.votes import Collected, Counted, CountedLane, Encrypted, Release
 
 __all__ = [
     "PAYLOAD_TYPE",
@@ -43,9 +44,13 @@ __all__ = [
     "Attest",
     "Attested",
     "Base64",
+    "Collected",
     "Confirm",
     "Confirmed",
     "Count",
+    "Counted",
+    "CountedLane",
+    "Encrypted",
     "Envelope",
     "Frozen",
     "GroupCommitments",
@@ -62,6 +67,7 @@ __all__ = [
     "Name",
     "Proof",
     "Proofs",
+    "Release",
     "Revealed",
     "Share",
     "Shares",

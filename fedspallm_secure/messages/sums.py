@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fedspallm_secure.messages.canonical import Frozen
+from fedspallm_secure.messages.envelope import Envelope
 from fedspallm_secure.messages.exchange import InRound
 from fedspallm_secure.messages.fields import Base64, Count, Hex32, Hex33, LaneName, Name, SumName
 from fedspallm_secure.messages.linking import Linked, LogHead
@@ -91,7 +92,11 @@ class Unmask(InSum, Linked):
 
 
 class Sums(InSum):
-    """All lanes, added up over the survivors of each cohort, in the charter's order."""
+    """All lanes, added up over the survivors of each cohort, in the charter's order.
+
+    `counted` is the custodian's word for them, as it signed it, where votes are encrypted, and null elsewhere.
+    """
 
     kind: Literal["sums"] = "sums"
     lanes: tuple[LaneBlob, ...]
+    counted: Envelope | None = None

@@ -1,8 +1,10 @@
 """A round of federated pruning, from pruned layers at every institution to one model."""
 
-from fedspallm_secure.rounds.adding import Adder, AddingUp, add_up
+from fedspallm_secure.rounds.adding import Adder, AddingUp, add_encrypted, add_up
 from fedspallm_secure.rounds.coordinator import CoordinatorRound
+from fedspallm_secure.rounds.custodian import count_votes
 from fedspallm_secure.rounds.durable import DurableRound, held_before
+from fedspallm_secure.rounds.encrypting import OwnCiphertexts
 from fedspallm_secure.rounds.institution import InstitutionRound, Member
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan, plan_round
@@ -21,12 +23,15 @@ __all__ = [
     "MatrixSource",
     "Member",
     "Outcome",
+    "OwnCiphertexts",
     "PublicWeights",
     "Replayed",
     "RoundPlan",
     "RoundTelemetry",
+    "add_encrypted",
     "add_up",
     "attest_sum",
+    "count_votes",
     "held_before",
     "plan_round",
     "replay",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedspallm_secure.charter import unmasking_threshold
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, LaneBlob, Signer, SumName
+from fedspallm_secure.messages import Envelope, LaneBlob, Release, Signer, SumName
 from fedspallm_secure.rounds.adding import Adder
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
@@ -77,8 +77,8 @@ class CoordinatorRound:
         return self._sums.suspects
 
     @property
-    def telemetry(self) -> RoundTelemetry:
-        """The operator's figures, once votes were published."""
+    def telemetry(self) -> RoundTelemetry | None:
+        """The operator's figures, once votes were published; None where the round has none."""
         return self._outcome.telemetry(self._published["votes"], self._values(), self.participation)
 
     @property
@@ -103,8 +103,11 @@ class CoordinatorRound:
             ProtocolError: the message is not acceptable.
             StorageError: a payload can't be read or written.
         """
+        message = self._plan.context.open(envelope)
         if not self._log.holds(envelope):
-            self._log.check_links(self._plan.context.open(envelope))
+            self._log.check_links(message)
+        if isinstance(message, Release) and self._sums.state is ServerState.RELEASES:
+            self._add.check_released(message.sender, self._sums.committed(message.sender))
         if self._computed is None:
             return self._go_on(self._sums.receive(envelope))
         due = frozenset(self.missing())

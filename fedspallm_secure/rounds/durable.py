@@ -67,6 +67,10 @@ class DurableRound:
         """The round's entries so far."""
         return [envelope for number, envelope in enumerate(self._log) if number >= self._first]
 
+    def log(self) -> list[Envelope]:
+        """All entries of the run so far."""
+        return list(self._log)
+
     def receive(self, envelope: Envelope) -> list[Delivery]:
         """Take a message; one that is in the log already changes nothing.
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedspallm_secure.charter import Policy, check_policy
-from fedspallm_secure.errors import ModelError
+from fedspallm_secure.errors import LocalProtocolError, ModelError
 from fedspallm_secure.messages import Envelope, Identity, LaneBlob, canonical
+from fedspallm_secure.rounds.encrypting import OwnCiphertexts
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
@@ -59,9 +60,11 @@ class InstitutionRound:
         telemetry: its figures for the operator's sums.
         blobs: where its masked lanes go, and the published sums come from.
         output: where the new model is stored, or None if only its digest is wanted.
+        ciphertexts: where votes are encrypted, what does that.
 
     Raises:
         CharterError: the charter breaks the institution's policy.
+        LocalProtocolError: votes are to be encrypted, and nothing does that.
     """
 
     def __init__(
@@ -73,8 +76,14 @@ class InstitutionRound:
         telemetry: LocalTelemetry,
         blobs: BlobStore,
         output: LayerStore | None,
+        ciphertexts: OwnCiphertexts | None = None,
     ) -> None:
         check_policy(plan.charter, member.policy)
+        if plan.context.encrypts_votes and ciphertexts is None:
+            raise LocalProtocolError(
+                "The charter wants encrypted votes.", "Give the round the context of its CKKS key, and a folder."
+            )
+        self._ciphertexts = ciphertexts
         self._plan = plan
         self._identity = member.identity
         self._public = public
@@ -128,8 +137,14 @@ class InstitutionRound:
         if answer is not None:
             return answer
         match self._sums.state:
+            case ClientState.VOTING if self._ciphertexts is not None:
+                return self._encrypt(self._ciphertexts)
             case ClientState.VOTING:
                 return self._send(self._votes)
+            case ClientState.RELEASING if self._ciphertexts is not None:
+                release = self._sums.release()
+                self._ciphertexts.hand_over(self._blobs)
+                return release
             case ClientState.COUNTED:
                 self._counts = self._sums.published.lanes
                 return self._prove(self._votes)
@@ -160,6 +175,9 @@ class InstitutionRound:
             words = self._sums.mask(lane, digits(lane))
             blobs.append(LaneBlob(lane=lane.name, words=words.size, blob=self._blobs.put(words)))
         return self._sums.send(blobs)
+
+    def _encrypt(self, ciphertexts: OwnCiphertexts) -> Envelope:
+        return self._sums.send_encrypted([ciphertexts.encrypt(lane, self._votes(lane)) for lane in self._sums.lanes])
 
     def _votes(self, lane: Lane) -> NDArray[Any]:
         if lane == self._plan.telemetry:

@@ -81,13 +81,15 @@ class Outcome:
             int(np.count_nonzero(self.masks(lane, blob, participation)[1]))
             for lane, blob in zip(self._plan.lanes, counts, strict=False)
         ]
-        return [*weights, self._plan.telemetry.length]
+        return weights if self._plan.telemetry is None else [*weights, self._plan.telemetry.length]
 
     def telemetry(
         self, counts: Sequence[LaneBlob], sums: Sequence[LaneBlob] | None, participation: Participation
-    ) -> RoundTelemetry:
-        """The operator's figures of the round."""
+    ) -> RoundTelemetry | None:
+        """The operator's figures of the round, if it has any."""
         lane = self._plan.telemetry
+        if lane is None:
+            return None
         values = None if sums is None else self.digits(lane, "values", sums[-1], lane.length)
         votes = self.digits(lane, "votes", counts[-1], lane.length)
         return RoundTelemetry.of(participation.number(lane, "votes"), votes, values)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedspallm_secure.aggregation import sample_layers
 from fedspallm_secure.charter import Charter, Pattern, Tensor, check_charter
 from fedspallm_secure.rounds.telemetry import telemetry_lane
 from fedspallm_secure.secagg import Lane, RoundContext, values_packing, votes_packing
+from fedspallm_secure.votes import CkksParameters, choose_parameters
 
 __all__ = ["RoundPlan", "plan_round"]
 
@@ -33,13 +34,18 @@ class RoundPlan:
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
-        """The lanes that carry weights: all but the telemetry's, which is the last one."""
-        return self.context.lanes[:-1]
+        """The lanes that carry weights: all but the telemetry's, which is the last one if there is one."""
+        return self.context.lanes[: len(self.charter.base.pruned)]
 
     @property
-    def telemetry(self) -> Lane:
-        """The lane that carries no weights."""
-        return self.context.lanes[-1]
+    def telemetry(self) -> Lane | None:
+        """The lane that carries no weights; None where votes are encrypted, as figures are no votes."""
+        return None if self.context.encrypts_votes else self.context.lanes[-1]
+
+    @property
+    def ckks(self) -> CkksParameters | None:
+        """How votes are encrypted, the same for all lanes; None where they are masked."""
+        return choose_parameters(len(self.charter.roster)) if self.context.encrypts_votes else None
 
     def tensor(self, lane: Lane) -> Tensor:
         """The tensor that one of `lanes` carries."""
@@ -81,6 +87,10 @@ def plan_round(charter: Charter, round_index: int, start: str | None = None) -> 
         )
         for index, tensor in enumerate(charter.base.pruned)
     )
-    telemetry = telemetry_lane(len(lanes), len(charter.roster))
-    context = RoundContext(charter, round_index, (*lanes, telemetry), charter.base.model if start is None else start)
+    if charter.custodian is None:
+        lanes = (*lanes, telemetry_lane(len(lanes), len(charter.roster)))
+    else:
+        ckks = choose_parameters(len(charter.roster))
+        lanes = tuple(replace(lane, ciphertext_words=ckks.ciphertexts(lane.length) * ckks.words) for lane in lanes)
+    context = RoundContext(charter, round_index, lanes, charter.base.model if start is None else start)
     return RoundPlan(context, charter.patterns[round_index], cohorts)

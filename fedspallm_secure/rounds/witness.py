@@ -16,6 +16,7 @@ from fedspallm_secure.messages import (
     Advertise,
     Again,
     Attest,
+    Collected,
     Envelope,
     Masked,
     Message,
@@ -61,6 +62,8 @@ def attest_sum(
     if not published:
         raise RemoteProtocolError("The log holds no published sum.", _TODO)
     sums = published[-1]
+    if sums.counted is not None:
+        raise RemoteProtocolError("Encrypted votes are counted by the custodian; nobody else can decrypt them.", _TODO)
     _recompute(context, sums, messages, blobs)
     word = Attest(
         charter=context.digest,
@@ -82,6 +85,8 @@ def _recompute(context: RoundContext, sums: Sums, messages: list[Message], blobs
     for message in messages:
         if isinstance(message, Survivors) and message.sender == context.charter.server:
             participation = participation.with_survivors(message, None, (), ())
+        if isinstance(message, Collected) and message.sender == context.charter.server:
+            participation = participation.with_collected(message.contributors, None)
         if isinstance(message, Again) and message.sender == context.charter.server:
             participation = participation.with_gone(message, None)
     contributors = participation.contributors(sums.sum)

@@ -19,7 +19,9 @@ from fedspallm_secure.reading import faults, read_toml
 from fedspallm_secure.secagg import COMPLETE_UP_TO, most_digits
 
 __all__ = [
+    "CKKS",
     "FINE_ENOUGH",
+    "HERE",
     "NOBODY",
     "EvaluationConfig",
     "InstitutionConfig",
@@ -73,12 +75,21 @@ NOBODY = "nobody"
 """The witness's name where there is none."""
 
 
+CKKS = "ckks"
+"""How votes are counted under encryption."""
+
+HERE = "here"
+"""The custodian is in the run's own process, with new keys."""
+
+
 class ProtocolConfig(_Section):
     """Parameters of the secure sums; see `charter.Parameters`.
 
     `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps, `dropouts = "auto"` by the
     most drop-outs that still leave a quorum of the smallest cohort, though no more than one in twenty of a large one.
-    `witness` is the name of an auditor, who gets a key of its own, of an institution, or `NOBODY`.
+    `votes` is "masked", or "ckks" to have them encrypted and counted by a custodian. `custodian` is the file of its
+    offer (`fedspallm custodian keygen`), or `HERE`. `witness` is the name of an
+    auditor, who gets a key of its own, of an institution, or `NOBODY`.
     """
 
     minimum_cohort: int = Field(3, ge=1)
@@ -88,6 +99,8 @@ class ProtocolConfig(_Section):
     dropouts: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     digits_per_word: Literal["auto"] | Annotated[int, Field(ge=1, le=32)] = "auto"
     clip: Decimal = "1"
+    votes: Literal["masked", "ckks"] = "masked"
+    custodian: str = HERE
     witness: Name = NOBODY
 
 
@@ -199,6 +212,13 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
         for member in config.institution
     ]
     protocol = config.protocol
+    if protocol.custodian != HERE:
+        if protocol.votes != CKKS:
+            raise ConfigError(
+                f"The custodian {protocol.custodian} has nothing to count: votes are {protocol.votes}.",
+                f'Set protocol.votes = "{CKKS}", or leave protocol.custodian out.',
+            )
+        protocol = protocol.model_copy(update={"custodian": _resolve(protocol.custodian, folder)})
     if protocol.digits_per_word == "auto":
         digits = most_digits(len(institutions), 2 * FINE_ENOUGH)
         protocol = protocol.model_copy(update={"digits_per_word": digits})

@@ -7,22 +7,26 @@ reported are those that a network would carry.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Charter, Policy
+from fedspallm_secure.charter import Charter, CkksVotes, Policy
 from fedspallm_secure.messages import (
     Attested,
+    Collected,
     Confirm,
     Confirmed,
+    Counted,
+    Encrypted,
     Envelope,
     Identity,
     Masked,
@@ -30,6 +34,7 @@ from fedspallm_secure.messages import (
     ModelStatement,
     Proof,
     Proofs,
+    Release,
     Shares,
     Sums,
     Survivors,
@@ -47,6 +52,7 @@ from fedspallm_secure.rounds import (
     LocalTelemetry,
     Member,
     Outcome,
+    OwnCiphertexts,
     PublicWeights,
     RoundPlan,
     RoundTelemetry,
@@ -56,11 +62,20 @@ from fedspallm_secure.rounds import (
 from fedspallm_secure.secagg import Delivery, Entropy
 from fedspallm_secure.tlog import LogView, origin_of
 from fedspallm_secure.transcript import BlobStore, Transcript
+from fedspallm_secure.votes import Encryptor, PublicContext
 from fedspallm_secure.workspace import Journal, LayerStore
 
 __all__ = ["Participants", "RoundResult", "Traffic", "run_round"]
 
 Direction = Literal["up", "down"]
+
+
+class Counting(Protocol):
+    """The custodian, as a run meets it: `custodian.Office` in this process, or somebody elsewhere."""
+
+    def count(self, plan: RoundPlan, log: Iterable[Envelope], blobs: BlobStore) -> Envelope:
+        """Count the votes of a round; see `custodian.Office.count`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,7 @@ class Participants:
         institutions: by name, in roster order.
         policies: what each of those insists on that does not take the default.
         witness: who vouches for a sum that the institutions can't check, if the charter names somebody.
+        custodian: who counts encrypted votes, if the charter names somebody.
         views: what each of them, and the witness, has verified of the run's log; filled as the run goes on.
     """
 
@@ -79,11 +95,12 @@ class Participants:
     institutions: Mapping[str, Identity]
     policies: Mapping[str, Policy] = field(default_factory=dict)
     witness: Identity | None = None
+    custodian: Counting | None = None
     views: dict[str, LogView] = field(default_factory=dict)
 
     @property
     def everybody(self) -> list[Identity]:
-        """All who sign the charter."""
+        """All who sign the charter, but for the custodian."""
         witness = [] if self.witness is None else [self.witness]
         return [self.server, *self.institutions.values(), *witness]
 
@@ -127,11 +144,11 @@ class RoundResult:
 
     Attributes:
         model: the new model's digest, which every institution and the server computed.
-        telemetry: sums and means of the institutions' figures.
+        telemetry: sums and means of the institutions' figures; None where votes are encrypted.
     """
 
     model: str
-    telemetry: RoundTelemetry
+    telemetry: RoundTelemetry | None
 
 
 class _MeteredBlobs(BlobStore):
@@ -197,34 +214,46 @@ def run_round(
     folder = Transcript(transcript)
     figures = telemetry if telemetry is not None else dict.fromkeys(participants.institutions, LocalTelemetry())
     blobs = {name: _MeteredBlobs(folder.blobs.folder, name, traffic) for name in participants.institutions}
-    institutions = {
-        name: InstitutionRound(
-            plan,
-            Member(
-                identity,
-                entropy,
-                Journal(),
-                participants.view(name, plan.charter),
-                participants.policies.get(name, Policy()),
-            ),
-            public,
-            pruned[name],
-            figures[name],
-            blobs[name],
-            None,
-        )
-        for name, identity in participants.institutions.items()
-    }
-    with folder.open_log() as log:
+    with tempfile.TemporaryDirectory(prefix=".ciphertexts-", dir=transcript.parent) as own, folder.open_log() as log:
+        institutions = {
+            name: InstitutionRound(
+                plan,
+                Member(
+                    identity,
+                    entropy,
+                    Journal(),
+                    participants.view(name, plan.charter),
+                    participants.policies.get(name, Policy()),
+                ),
+                public,
+                pruned[name],
+                figures[name],
+                blobs[name],
+                None,
+                _own_ciphertexts(plan, folder.blobs, Path(own) / name),
+            )
+            for name, identity in participants.institutions.items()
+        }
         held = held_before(plan, log)
         outcome = Outcome(plan, public, folder.blobs)
-        coordinator = CoordinatorRound(plan, participants.server, outcome, AddingUp(folder.blobs), output, held)
+        coordinator = CoordinatorRound(
+            plan, participants.server, outcome, AddingUp(folder.blobs, plan.ckks), output, held
+        )
         server = DurableRound(plan, participants.server, coordinator, held, log)
         post = _Post(plan, participants, server, institutions, folder.blobs, blobs, traffic, progress)
         post.carry()
     folder.write_checkpoint(plan.context.round, post.checkpoint(clock))
     assert coordinator.model is not None  # nobody is missing, or the step was closed
     return RoundResult(coordinator.model, coordinator.telemetry)
+
+
+def _own_ciphertexts(plan: RoundPlan, blobs: BlobStore, folder: Path) -> OwnCiphertexts | None:
+    if not isinstance(plan.charter.votes, CkksVotes) or plan.ckks is None:
+        return None
+    name = plan.charter.votes.contexts[plan.context.round]
+    public = PublicContext(plan.ckks, blobs.get_bytes(name), name)
+    folder.mkdir()
+    return OwnCiphertexts(Encryptor(public, folder), BlobStore(folder / "blobs"))
 
 
 @dataclass(frozen=True)
@@ -247,7 +276,8 @@ class _Post:
             downward: list[Delivery] = []
             for name, envelope in upward.items():
                 step = _step(open_envelope(envelope, self.plan.context.keys))
-                self.traffic.add(name, "up", step, len(canonical(envelope)))
+                if name in self.institutions:
+                    self.traffic.add(name, "up", step, len(canonical(envelope)))
                 downward += self.server.receive(envelope)
             if not downward and self.server.coordinator.missing():
                 downward = self._without_the_missing()
@@ -269,14 +299,23 @@ class _Post:
 
     def _deliver(self, delivery: Delivery) -> Envelope | None:
         name = delivery.to
+        if name not in self.institutions:
+            return self._count()
         message = open_envelope(delivery.envelope, self.plan.context.keys)
         step = _step(message)
         evidence = self.server.evidence(delivery, self.participants.view(name, self.plan.charter).chain.seen)
         self.progress(f"{name} answers {step}")
         self.traffic.add(name, "down", step, len(canonical(delivery.envelope)) + len(canonical(evidence)))
         self.blobs[name].answering = step
-        self.blobs[name].sending = "votes" if isinstance(message, Shares) and message.attempt == 0 else "values"
+        to_votes = isinstance(message, Shares) and message.attempt == 0
+        to_ciphertexts = isinstance(message, Confirmed) and message.sum == "votes"
+        self.blobs[name].sending = "votes" if to_votes or to_ciphertexts else "values"
         return self.institutions[name].receive(delivery.envelope, evidence)
+
+    def _count(self) -> Envelope:
+        self.progress("the custodian counts the votes")
+        assert self.participants.custodian is not None  # the charter names one
+        return self.participants.custodian.count(self.plan, self.server.log(), self.payloads)
 
     def _without_the_missing(self) -> list[Delivery]:
         """Nothing is on its way: the witness is asked if it is its turn, else the step is closed."""
@@ -292,6 +331,8 @@ def _step(message: Message) -> str:
     """The step of the protocol that a message belongs to, as reports name it."""
     if isinstance(message, Masked | Survivors | Confirm | Confirmed | Unmask | Sums):
         return message.sum
+    if isinstance(message, Encrypted | Release | Collected | Counted):
+        return "votes"
     if isinstance(message, Proof | Proofs | Attested | Unproven):
         return "checks"
     return "model" if isinstance(message, ModelStatement) else "keys"

@@ -7,29 +7,18 @@ so that a killed run goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from math import log
 from pathlib import Path
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from transformers import PreTrainedModel
 
-from fedspallm_secure.charter import (
-    Charter,
-    Institution,
-    Parameters,
-    Policy,
-    Witness,
-    check_policy,
-    load_policy,
-    sign_charter,
-)
-from fedspallm_secure.errors import CharterError, StorageError
+from fedspallm_secure.charter import check_charter_signatures
+from fedspallm_secure.custodian import Elsewhere
+from fedspallm_secure.errors import StorageError
 from fedspallm_secure.evaluation import (
     Perplexities,
     PerplexityTable,
@@ -38,13 +27,22 @@ from fedspallm_secure.evaluation import (
     write_model_card,
     write_report,
 )
-from fedspallm_secure.messages import Identity, digest
+from fedspallm_secure.messages import digest
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
 from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
-from fedspallm_secure.runtime.config import NOBODY, RunConfig
-from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
+from fedspallm_secure.runtime.agreement import (
+    all_signatures,
+    check_policies,
+    custodian_of,
+    make_charter,
+    participants_of,
+    policies_of,
+)
+from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.embedded import Traffic, run_round
+from fedspallm_secure.runtime.kept_keys import KeptKeys
 from fedspallm_secure.runtime.measure import Measured
-from fedspallm_secure.runtime.model import describe, load_model, load_tokenizer, origin_of, save_model
+from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of, save_model
 from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.steps import Steps, Timed
 from fedspallm_secure.runtime.windows import load_windows
@@ -99,18 +97,23 @@ class _Run:
         self.folder = folder
         self.steps = steps
         self.names = [member.name for member in config.institution]
-        policies = _policies(config)
+        policies = policies_of(config)
         self.settings = PruneSettings(config.pruning.damping, config.pruning.block, config.pruning.device)
         with steps.step("load model and text") as advance:
             self.tokenizer = load_tokenizer(config.model)
             windows = load_windows(config, self.tokenizer, advance)
             self.model = load_model(config.model, config.pruning.dtype, self.settings.torch_device())
             check_finite(self.model)
-            self.participants = _participants(config, policies)
-            self.charter = _charter(config, self.model, self.participants)
+            self.custodian = custodian_of(config, folder.partial, folder.work / "custodian", steps.say)
+            offer = self.custodian.offer if isinstance(self.custodian, Elsewhere) else None
+            self.kept = None if offer is None else KeptKeys(folder.work, offer)
+            self.participants = participants_of(config, policies, self.custodian, self.kept)
+            self.charter = make_charter(config, self.model, self.participants, self.custodian)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
-            _check_policies(self.charter, policies)
+            check_policies(self.charter, policies)
             folder.begin()
+            if self.kept is not None:
+                self.kept.keep(self.participants.everybody)
             self.base = LayerStore(folder.work / "base")
             snapshot(self.model, self.base)
         self.calibration = windows.calibration
@@ -136,8 +139,11 @@ class _Run:
             The final layers, and the perplexities of those institutions whose own pruned model came along the way.
         """
         transcript = self.folder.fresh("transcript")
-        signatures = sign_charter(self.charter, self.participants.everybody)
+        signatures = all_signatures(self.charter, self.participants, self.custodian)
+        check_charter_signatures(self.charter, signatures)  # as everybody does before anything is sent
         Transcript(transcript).write_charter(self.charter, signatures)
+        for context in () if self.custodian is None else self.custodian.contexts:
+            Transcript(transcript).blobs.put_bytes(context)
         alone: dict[str, Perplexities] = {}
         current = self.base
         for plan in self.plans:
@@ -255,9 +261,13 @@ class _Run:
         number = plan.context.round
         output = LayerStore(self.folder.work / f"global-{number + 1}")
         public = PublicWeights(current)
-        # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs.
+        # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs; and the
+        # custodian's counts.
         answers = len(self.names) * (3 + 4 * (2 if self.charter.changes_weights else 1))
+        answers += self.custodian is not None
         plan = plan_round(self.charter, number, self.model_digest)
+        if self.kept is not None:
+            self.kept.spend()
         with self.steps.step("secure sums") as advance:
             if number == 0:
                 for tensor in self.charter.base.pruned:
@@ -275,7 +285,8 @@ class _Run:
                 progress=lambda _: advance(next(done), answers),
             )
         self.model_digest = result.model
-        self.telemetry.append(result.telemetry)
+        if result.telemetry is not None:
+            self.telemetry.append(result.telemetry)
         return output
 
     def _uplink_bits(self) -> float:
@@ -286,51 +297,6 @@ class _Run:
             if weights:
                 sent.append(8 * self.traffic.total(name, "up") / weights)
         return sum(sent) / len(sent)
-
-
-def _charter(config: RunConfig, model: PreTrainedModel, participants: Participants) -> Charter:
-    """The agreement of a simulated run: fresh keys, and a beacon from the seed, since nobody here needs convincing."""
-    witness = participants.witness
-    return Charter(
-        run="simulation",
-        server=participants.server.name,
-        server_key=participants.server.public,
-        roster=tuple(
-            Institution(
-                name=member.name, public_key=participants.institutions[member.name].public, capacity=member.capacity
-            )
-            for member in config.institution
-        ),
-        method=config.pruning.method,
-        schedule=tuple(config.pruning.pattern),
-        beacon=hashlib.sha256(f"fedspallm-secure/v1/simulated-beacon/{config.seed}".encode()).hexdigest(),
-        base=describe(model),
-        parameters=Parameters(**config.protocol.model_dump(exclude={"witness"})),
-        witness=None if witness is None else Witness(name=witness.name, public_key=witness.public),
-    )
-
-
-def _participants(config: RunConfig, policies: dict[str, Policy]) -> Participants:
-    """Everybody with a fresh key; the witness is an institution if it has the name of one."""
-    fresh, name = Participants.fresh([member.name for member in config.institution]), config.protocol.witness
-    if name == NOBODY:
-        return replace(fresh, policies=policies)
-    witness = fresh.institutions.get(name) or Identity(name, Ed25519PrivateKey.generate())
-    return replace(fresh, policies=policies, witness=witness)
-
-
-def _policies(config: RunConfig) -> dict[str, Policy]:
-    """Institution's name -> what it insists on."""
-    files = {member.name: member.policy for member in config.institution}
-    return {name: Policy() if file is None else load_policy(Path(file)) for name, file in files.items()}
-
-
-def _check_policies(charter: Charter, policies: dict[str, Policy]) -> None:
-    for name, policy in policies.items():
-        try:
-            check_policy(charter, policy)
-        except CharterError as error:
-            raise CharterError(f"{name} does not take part. {error.problem}", error.todo) from error
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -19,6 +19,9 @@ class Steps(Protocol):
     def step(self, title: str) -> AbstractContextManager[Advance]:
         """Begin a step; it ends with the block."""
 
+    def say(self, text: str) -> None:
+        """Show a text that has to be read now; a step may be under way."""
+
 
 class Timed:
     """Steps that also keep how long each took.
@@ -38,3 +41,7 @@ class Timed:
         with self._shown.step(title) as advance:
             yield advance
         self.seconds[title] = self.seconds.get(title, 0.0) + perf_counter() - start
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        self._shown.say(text)

@@ -3,13 +3,16 @@
 from fedspallm_secure.secagg.check import SumCheck
 from fedspallm_secure.secagg.client import Client
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.encrypted import check_encrypted
+from fedspallm_secure.secagg.gathering import Delivery
 from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
 from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.packing import Packing, most_digits, values_packing, votes_packing
 from fedspallm_secure.secagg.participation import Participation
-from fedspallm_secure.secagg.server import Delivery, Server
+from fedspallm_secure.secagg.quorum import check_every_quorum
+from fedspallm_secure.secagg.server import Server
 from fedspallm_secure.secagg.states import ClientState, ServerState
 from fedspallm_secure.secagg.unmasking import Unmasking
 
@@ -28,6 +31,8 @@ __all__ = [
     "ServerState",
     "SumCheck",
     "Unmasking",
+    "check_encrypted",
+    "check_every_quorum",
     "most_digits",
     "values_packing",
     "votes_packing",

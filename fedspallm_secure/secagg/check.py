@@ -166,8 +166,10 @@ def check_attestation(context: RoundContext, message: Attested, published: Sums)
     """Accept the witness's word for `published` in place of the proofs.
 
     Raises:
-        RemoteProtocolError: the charter names no witness, or it did not attest this very sum.
+        RemoteProtocolError: the charter names no witness, it did not attest this very sum, or it can't know.
     """
+    if published.counted is not None:
+        raise RemoteProtocolError("A witness can't vouch for counts that the custodian decrypts.", _TODO)
     attest = context.open(message.attestation)
     witness = context.charter.witness
     if witness is None or attest.sender != witness.name or not isinstance(attest, Attest):

@@ -23,11 +23,13 @@ from fedspallm_secure.messages import (
     Attested,
     Confirm,
     Confirmed,
+    Encrypted,
     Envelope,
     LaneBlob,
     Masked,
     Message,
     Proofs,
+    Release,
     Shares,
     Signer,
     SumName,
@@ -39,6 +41,7 @@ from fedspallm_secure.messages import (
 )
 from fedspallm_secure.secagg.check import SumCheck, check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
+from fedspallm_secure.secagg.encrypted import open_counted
 from fedspallm_secure.secagg.exchange import Exchange
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
@@ -230,6 +233,34 @@ class Client:
         self._state = after
         return self._seal(Masked(**self._header(name), lanes=tuple(blobs)))
 
+    def send_encrypted(self, blobs: Sequence[LaneBlob]) -> Envelope:
+        """VOTING -> VOTED: the votes are encrypted, here are the names of the ciphertexts, which stay here for now.
+
+        Raises:
+            LocalProtocolError: not due now, not exactly the lanes that are due, or the charter wants masked votes.
+        """
+        after = self._after(ClientStep.SEND_ENCRYPTED)
+        if not self._context.encrypts_votes:
+            raise LocalProtocolError("The charter wants masked votes.", "This is a fault of the calling program.")
+        due = [lane.ciphertext_words for lane in self._lanes]
+        check_lanes(blobs, self._lanes, due, "We", LocalProtocolError)
+        self._state = after
+        return self._seal(Encrypted(**self._in_round(), lanes=tuple(blobs)))
+
+    def release(self) -> Envelope:
+        """RELEASING -> RELEASED: the ciphertexts may be shown now; they have to be there before this message is sent.
+
+        Raises:
+            LocalProtocolError: not due now.
+            StorageError: the journal can't be written; the state is as it was.
+        """
+        after = self._after(ClientStep.SEND_RELEASE)
+        assert self._confirmed is not None
+        _, chosen = self._confirmed
+        self._record("release votes", chosen)
+        self._state = after
+        return self._seal(Release(**self._in_round(), survivors=chosen))
+
     def check(self, lane: Lane, sums: NDArray[Any], own: NDArray[Any] | None) -> None:
         """COUNTED or SUMMED: take one lane of the published sum into the check. Every lane of the round, each once.
 
@@ -268,6 +299,10 @@ class Client:
 
     def _masking(self) -> SumName:
         if self._state is ClientState.VOTING:
+            if self._context.encrypts_votes:
+                raise LocalProtocolError(
+                    "The charter wants encrypted votes.", "This is a fault of the calling program."
+                )
             return "votes"
         self._after(ClientStep.SEND_VALUES)
         return "values"
@@ -280,14 +315,11 @@ class Client:
         """Words of each of `lanes` in a sum."""
         return [lane.packing(name).words(self._lengths[lane.name]) for lane in lanes]
 
+    def _in_round(self) -> dict[str, Any]:
+        return {"charter": self._context.digest, "round": self._context.round, "sender": self._identity.name}
+
     def _header(self, name: SumName) -> dict[str, Any]:
-        return {
-            "charter": self._context.digest,
-            "round": self._context.round,
-            "sender": self._identity.name,
-            "sum": name,
-            "attempt": self._exchanges[name].attempt,
-        }
+        return self._in_round() | {"sum": name, "attempt": self._exchanges[name].attempt}
 
     def _seal(self, message: Message) -> Envelope:
         return self._chain.seal(message, self._identity)
@@ -330,8 +362,9 @@ class Client:
         self._participation, self._confirmed, self._state = participation, (name, chosen), after
         return Confirm(**self._header(name), survivors=chosen)
 
-    def _take_confirmed(self, message: Confirmed) -> Message:
-        after = self._after(ClientStep.GET_CONFIRMED)
+    def _take_confirmed(self, message: Confirmed) -> Message | None:
+        leave = self._state is ClientState.VOTES_CONFIRMED and self._context.encrypts_votes
+        after = self._after(ClientStep.GET_LEAVE if leave else ClientStep.GET_CONFIRMED)
         assert self._confirmed is not None
         name, chosen = self._confirmed
         if (message.sum, message.survivors) != (name, chosen):
@@ -342,6 +375,9 @@ class Client:
         self._check_attempt(name, message.attempt)
         contributors = self._participation.contributors(name)
         check_quorum(self._context, message, self._index, contributors, self._entropy)
+        if leave:
+            self._state = after
+            return None
         self._record(f"unmask {name}", chosen)
         groups = self._exchanges[name].reveal(name, self._participation.participants(name), contributors)
         self._state = after
@@ -352,14 +388,25 @@ class Client:
         self._check_attempt(message.sum, message.attempt)
         due = self._due(message.sum, self._context.lanes)
         check_lanes(message.lanes, self._context.lanes, due, "The server", RemoteProtocolError)
-        contributors = self._participation.contributors(message.sum)
+        participation = self._counted(message)
+        contributors = participation.contributors(message.sum)
         exchange = self._exchanges[message.sum]
         secrets = {
             group.index: exchange.pair_secrets(group, message.sum, contributors)
             for group in self._context.groups_of(self._index)
         }
         self._check = SumCheck(self._context, message, self._index, contributors, secrets)
-        self._published, self._state = message, after
+        self._participation, self._published, self._state = participation, message, after
+
+    def _counted(self, message: Sums) -> Participation:
+        """Whose votes were counted, if they were encrypted; else nothing changes."""
+        if message.sum == "values" or not self._context.encrypts_votes:
+            if message.counted is not None:
+                raise RemoteProtocolError("A custodian's word came for a sum that it does not count.", _UNCHANGED)
+            return self._participation
+        assert self._confirmed is not None
+        counted = open_counted(self._context, message, self._confirmed[1])
+        return self._participation.with_collected(counted.contributors, self._index)
 
     def _take_verdict(self, message: Proofs | Attested) -> None:
         last = self._state is ClientState.COUNTS_PROVED and not self._context.charter.changes_weights

@@ -57,6 +57,11 @@ class RoundContext:
         return tuple(member.name for member in self.charter.roster)
 
     @cached_property
+    def encrypts_votes(self) -> bool:
+        """Whether votes are encrypted for the custodian, and not masked."""
+        return self.charter.custodian is not None
+
+    @cached_property
     def indices(self) -> dict[str, int]:
         """Client's name -> roster index."""
         return {name: index for index, name in enumerate(self.roster)}

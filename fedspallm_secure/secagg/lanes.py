@@ -21,6 +21,7 @@ class Lane:
         cohort: roster indices of the contributors, ascending.
         votes: packing of the votes sum.
         values: packing of the values sum.
+        ciphertext_words: words that one client's votes take where they are encrypted; 0 where they are masked.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Lane:
     cohort: tuple[int, ...]
     votes: Packing
     values: Packing
+    ciphertext_words: int = 0
 
     def packing(self, name: SumName) -> Packing:
         """The packing of one of the two sums."""

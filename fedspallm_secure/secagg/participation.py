@@ -1,6 +1,7 @@
 """Who takes part in a round's sums, what follows for thresholds and bars, and what a server may say about it.
 
-    votes    may be contributed by everybody who shared keys; V contributed
+    votes    may be contributed by everybody who shared keys; V contributed. Where votes are encrypted, V is those of
+             the survivors whose ciphertexts came after they had been confirmed
     values   by V, less those that an `again` message named; W contributed
 
 A position is eligible in a lane when at least `bar` of V voted for it. |V| - |W| of these voters may be missing from
@@ -11,7 +12,7 @@ by the number already gone.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedspallm_secure.errors import RemoteProtocolError
@@ -102,6 +103,24 @@ class Participation:
             _participants=self._participants | {name: participants},
             _survivors=self._survivors | {name: survivors},
         )
+
+    def with_collected(self, contributors: Sequence[str], index: int | None) -> Participation:
+        """Accept whose encrypted votes are counted: survivors whose ciphertexts came.
+
+        Args:
+            contributors: their names.
+            index: this client's roster index; None for somebody who is no client.
+
+        Raises:
+            RemoteProtocolError: not survivors in roster order, without us, or too few.
+        """
+        todo = "Nothing was counted; ask the server and the custodian what happened to whom."
+        counted = self.context.members(contributors, self._survivors["votes"], "contributors of votes")
+        if index is not None and index not in counted:
+            raise RemoteProtocolError("Our votes are not counted.", todo)
+        for group in self.context.groups:
+            self._check_quorum(group, "votes", counted, todo)
+        return replace(self, _survivors=self._survivors | {"votes": counted})
 
     def with_gone(self, message: Again, index: int | None) -> Participation:
         """Accept that the values sum is repeated without some voters.

@@ -16,7 +16,7 @@ from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.spotcheck import drawn_by
 
-__all__ = ["check_quorum", "quorum_of"]
+__all__ = ["check_every_quorum", "check_quorum", "quorum_of"]
 
 
 def quorum_of(context: RoundContext, names: Iterable[str], groups: Collection[Group]) -> tuple[list[str], list[Group]]:
@@ -60,6 +60,29 @@ def check_quorum(
     all_verified = all(group.sample == group.quorum for group in groups)
     order = sorted(message.signatures) if all_verified else drawn_by(entropy(32), message.signatures)
     names, _ = _enough(context, order, groups, lambda group: group.sample)
+    _check_signatures(context, message, names)
+
+
+def check_every_quorum(context: RoundContext, message: Confirmed, survivors: Collection[int]) -> None:
+    """Refuse confirmations that are no quorum in each group of the round; all signatures are verified.
+
+    Args:
+        context: of the round.
+        message: the server's.
+        survivors: whom it confirmed.
+
+    Raises:
+        RemoteProtocolError: a signature that does not hold, of nobody who survived, or too few.
+    """
+    todo = "Nothing follows from it; the server shows different survivors to different people, or withholds some."
+    names = [name for name in message.signatures if context.indices.get(name, -1) in survivors]
+    _, lacking = quorum_of(context, names, context.groups)
+    if lacking or len(names) != len(message.signatures):
+        raise RemoteProtocolError("The survivors are not confirmed by a quorum of them in every cohort.", todo)
+    _check_signatures(context, message, names)
+
+
+def _check_signatures(context: RoundContext, message: Confirmed, names: Iterable[str]) -> None:
     confirm = Confirm(
         charter=context.digest,
         round=context.round,

@@ -1,14 +1,13 @@
 """The server's side of a round of secure sums, without any input or output of its own.
 
-It gathers one message a client, goes on when all came or when it is told that the deadline passed, says which blobs to
-add up, takes the masks off the total, and publishes it. It holds no secret but its signing key, and never sees an
-unmasked lane of one client: everything it decides with is in signed messages.
+What each state waits for, what is checked of it, and what follows: it says which blobs to add up, takes the masks off
+the total, and publishes it. It holds no secret but its signing key, and never sees an unmasked lane of one client:
+everything it decides with is in signed messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,18 @@ from fedspallm_secure.messages import (
     Again,
     Attest,
     Attested,
+    Collected,
     Confirm,
     Confirmed,
+    Counted,
+    CountedLane,
+    Encrypted,
     Envelope,
     LaneBlob,
     Masked,
-    Message,
     Proof,
     Proofs,
+    Release,
     Share,
     Signer,
     SumName,
@@ -41,36 +44,20 @@ from fedspallm_secure.messages import (
 from fedspallm_secure.secagg.advertisement import sums_of
 from fedspallm_secure.secagg.check import check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
+from fedspallm_secure.secagg.gathering import Delivery, Gatherer, Gathering
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.participation import Participation
 from fedspallm_secure.secagg.quorum import quorum_of
 from fedspallm_secure.secagg.server_exchange import ServerExchange
-from fedspallm_secure.secagg.states import SERVER_STEPS, ServerState, ServerStep, next_state
+from fedspallm_secure.secagg.server_votes import ServerVotes
+from fedspallm_secure.secagg.states import ServerState, ServerStep
 from fedspallm_secure.secagg.unmasking import Unmasking, check_unmask
-from fedspallm_secure.tlog import HeldLog, origin_of
+from fedspallm_secure.tlog import HeldLog
 
-__all__ = ["Delivery", "Server"]
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What goes to one client, by name."""
-
-    to: str
-    envelope: Envelope
+__all__ = ["Server"]
 
 
-@dataclass(frozen=True)
-class _Gathering:
-    """What one state waits for: of whom, of which type, by which step it is taken, and what follows."""
-
-    type: type
-    step: ServerStep
-    check: Callable[[int, Any], None]
-    go_on: Callable[[], list[Delivery]]
-
-
-class Server:
+class Server(Gatherer):
     """The coordinator in one round.
 
     Args:
@@ -84,31 +71,17 @@ class Server:
     """
 
     def __init__(self, context: RoundContext, identity: Signer, log: HeldLog | None = None) -> None:
-        if (identity.name, identity.public) != (context.charter.server, context.charter.server_key):
-            raise LocalProtocolError(
-                f"{identity.name!r} is not the charter's server with this signing key.",
-                "Use the key that was registered, or have the charter changed.",
-            )
-        self._context = context
-        self._identity = identity
-        self._log = HeldLog(origin_of(context.digest)) if log is None else log
-        self._state = ServerState.KEYS
+        super().__init__(context, identity, log)
         self._participation = Participation(context)
-        self._due: frozenset[int] = context.everybody
-        self._came: dict[int, tuple[Message, Envelope]] = {}
         self._keys: dict[str, int] = {}
         self._exchange = ServerExchange(context, 0)
         self._exchanges: dict[SumName, ServerExchange] = {}
-        self._masked: dict[int, Mapping[str, LaneBlob]] = {}
+        self._lanes: dict[int, Mapping[str, LaneBlob]] = {}
+        self._votes = ServerVotes(context)
         self._lengths = {lane.name: lane.length for lane in context.lanes}
         self._chosen = ""  # digest of the survivors that are to be confirmed
         self._unmasking: Unmasking | None = None
         self._published: Sums | None = None
-
-    @property
-    def state(self) -> ServerState:
-        """Where the server is."""
-        return self._state
 
     @property
     def participation(self) -> Participation:
@@ -125,7 +98,10 @@ class Server:
         witness = self._context.charter.witness
         if witness is not None and self._state in (ServerState.COUNT_WITNESS, ServerState.SUM_WITNESS):
             return (witness.name,)
-        return self._context.names(self._due - self._came.keys())
+        custodian = self._context.charter.custodian
+        if custodian is not None and self._state is ServerState.COUNTING:
+            return (custodian.name,)
+        return super().missing()
 
     def receive(self, envelope: Envelope) -> list[Delivery]:
         """Take a message of a client, or of the witness.
@@ -139,37 +115,9 @@ class Server:
         message = self._context.open(envelope)
         if isinstance(message, Attest):
             return self._take_attest(message, envelope)
-        sender = self._context.indices.get(message.sender)
-        if sender is None:
-            raise RemoteProtocolError(f"{message.sender!r} is not a client.", "Nothing was changed.")
-        gathering = self._gathering()
-        if gathering is None or not isinstance(message, gathering.type):
-            due = "nothing" if gathering is None else f"{gathering.type.__name__.lower()!r}"
-            raise RemoteProtocolError(
-                f"{message.sender!r} sent {message.kind!r}, which is not due in state {self._state.value!r}; due: "
-                f"{due}.",
-                "The message was ignored; ask its sender what it believes happened.",
-            )
-        after = self._after(gathering.step)
-        if sender not in self._due:
-            raise RemoteProtocolError(
-                f"{message.sender!r} takes no part in this step: it missed one before, or was never in.",
-                "The message was ignored.",
-            )
-        if sender in self._came:
-            raise RemoteProtocolError(f"{message.sender!r} sent this step's message twice.", "The second was ignored.")
-        gathering.check(sender, message)
-        before = self._state, self._came, len(self._log)
-        self._state, self._came = after, self._came | {sender: (message, envelope)}
-        self._log.append(envelope)
-        if self.missing():
-            return []
-        try:
-            return self._logged(gathering.go_on())
-        except RemoteProtocolError:
-            self._state, self._came, size = before
-            self._log.rollback(size)
-            raise
+        if isinstance(message, Counted):
+            return self._take_counted(message, envelope)
+        return self._gather(message, envelope)
 
     def close(self) -> list[Delivery]:
         """The deadline of this step passed: go on without those that are missing.
@@ -180,23 +128,43 @@ class Server:
         """
         if self._state in (ServerState.COUNT_WITNESS, ServerState.SUM_WITNESS):
             return self._logged(self._send_unproven())
-        gathering = self._gathering()
-        if gathering is None:
-            raise LocalProtocolError(f"In state {self._state.value!r} nobody is waited for.", "Our own fault.")
-        return self._logged(gathering.go_on())
+        if self._state is ServerState.COUNTING:
+            raise RemoteProtocolError(
+                f"{', '.join(self.missing())} has not counted the votes.",
+                "Nothing was revealed. Ask the custodian, or start anew, under another charter.",
+            )
+        return super().close()
 
     def contributions(self, lane: Lane) -> list[tuple[str, LaneBlob]]:
-        """ADDING_VOTES or ADDING_VALUES: contributors to `lane` and their masked blobs.
+        """ADDING_VOTES or ADDING_VALUES: contributors to `lane` and their masked or encrypted blobs.
 
         Raises:
             LocalProtocolError: not due now.
         """
         contributors = self._participation.contributors(self._adding())
         return [
-            (self._context.roster[index], self._masked[index][lane.name])
+            (self._context.roster[index], self._lanes[index][lane.name])
             for index in lane.cohort
             if index in contributors
         ]
+
+    def committed(self, name: str) -> list[tuple[Lane, LaneBlob]]:
+        """RELEASES: the ciphertexts that an institution has to hand over; none of who is no survivor.
+
+        Args:
+            name: the institution's.
+        """
+        index = self._context.indices.get(name, -1)
+        lanes = self._lanes.get(index, {})
+        return [(lane, lanes[lane.name]) for lane in self._context.lanes_of(index) if lane.name in lanes]
+
+    def counted(self, lane: Lane) -> CountedLane | None:
+        """ADDING_VOTES: what the custodian says of a lane; None where nothing is encrypted.
+
+        Raises:
+            LocalProtocolError: not due now.
+        """
+        return self._votes.lane(lane) if self._adding() == "votes" else None
 
     def unmask(self, lane: Lane, total: NDArray[np.uint64]) -> None:
         """ADDING_VOTES or ADDING_VALUES: take all masks off the sum of a lane's contributions, in place.
@@ -224,7 +192,10 @@ class Server:
         name = self._adding()
         after = self._after(ServerStep.SEND_SUMS)
         check_lanes(blobs, self._context.lanes, self._words(name, self._context.lanes), "We", LocalProtocolError)
-        message = Sums(**self._header(name), lanes=tuple(blobs))
+        if name == "votes":
+            self._votes.check_published(blobs)
+        counted = self._votes.envelope if name == "votes" else None
+        message = Sums(**self._header(name), lanes=tuple(blobs), counted=counted)
         self._wait(after, self._participation.contributors(name))
         self._published = message
         return self._logged(self._broadcast(message))
@@ -242,29 +213,26 @@ class Server:
         self._lengths = lengths_by_lane(self._context.lanes, lengths)
         self._wait(after, self._participants("values"))
 
-    def _after(self, step: ServerStep) -> ServerState:
-        return next_state(SERVER_STEPS, self._state, step)
-
-    def _wait(self, state: ServerState, due: Iterable[int]) -> None:
-        self._state, self._due, self._came = state, frozenset(due), {}
-
-    def _gathering(self) -> _Gathering | None:
-        keys = _Gathering(Advertise, ServerStep.GET_ADVERTISE, self._check_advertise, self._send_advertised)
-        shares = _Gathering(Share, ServerStep.GET_SHARE, self._check_share, self._send_shares)
-        masked = _Gathering(Masked, ServerStep.GET_MASKED, self._check_masked, self._send_survivors)
-        confirm = _Gathering(Confirm, ServerStep.GET_CONFIRM, self._check_confirm, self._send_confirmed)
-        unmask = _Gathering(Unmask, ServerStep.GET_UNMASK, self._check_unmask, self._unmask)
-        proofs = _Gathering(Proof, ServerStep.GET_PROOF, self._check_proof, self._send_proofs)
+    def _gathering(self) -> Gathering | None:
+        keys = Gathering(Advertise, ServerStep.GET_ADVERTISE, self._check_advertise, self._send_advertised)
+        shares = Gathering(Share, ServerStep.GET_SHARE, self._check_share, self._send_shares)
+        masked = Gathering(Masked, ServerStep.GET_MASKED, self._check_masked, self._send_survivors)
+        encrypted = Gathering(Encrypted, ServerStep.GET_ENCRYPTED, self._check_encrypted, self._send_survivors)
+        release = Gathering(Release, ServerStep.GET_RELEASE, self._check_release, self._send_collected)
+        confirm = Gathering(Confirm, ServerStep.GET_CONFIRM, self._check_confirm, self._send_confirmed)
+        unmask = Gathering(Unmask, ServerStep.GET_UNMASK, self._check_unmask, self._unmask)
+        proofs = Gathering(Proof, ServerStep.GET_PROOF, self._check_proof, self._send_proofs)
         return {
             ServerState.KEYS: keys,
             ServerState.KEYS_AGAIN: keys,
             ServerState.SHARES: shares,
             ServerState.SHARES_AGAIN: shares,
-            ServerState.VOTES: masked,
+            ServerState.VOTES: encrypted if self._context.encrypts_votes else masked,
             ServerState.VALUES: masked,
             ServerState.VOTES_CONFIRM: confirm,
             ServerState.VALUES_CONFIRM: confirm,
             ServerState.VOTES_UNMASK: unmask,
+            ServerState.RELEASES: release,
             ServerState.VALUES_UNMASK: unmask,
             ServerState.COUNT_PROOFS: proofs,
             ServerState.SUM_PROOFS: proofs,
@@ -274,7 +242,7 @@ class Server:
         """The sum that the server is in."""
         votes = (
             *(ServerState.VOTES, ServerState.VOTES_CONFIRM, ServerState.VOTES_UNMASK, ServerState.ADDING_VOTES),
-            *(ServerState.COUNT_PROOFS, ServerState.COUNT_WITNESS),
+            *(ServerState.RELEASES, ServerState.COUNTING, ServerState.COUNT_PROOFS, ServerState.COUNT_WITNESS),
         )
         return "votes" if self._state in votes else "values"
 
@@ -290,35 +258,8 @@ class Server:
         """Who may contribute to a sum: those that shared keys for it and, for values, voted."""
         return self._participation.eligible(name).intersection(self._exchanges[name].shared)
 
-    def _in_round(self) -> dict[str, Any]:
-        return {"charter": self._context.digest, "round": self._context.round, "sender": self._identity.name}
-
     def _header(self, name: SumName) -> dict[str, Any]:
         return self._in_round() | {"sum": name, "attempt": self._exchanges[name].attempt}
-
-    def _logged(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """What is sent stands in the log."""
-        for delivery in deliveries:
-            self._log.append(delivery.envelope)
-        return deliveries
-
-    def _broadcast(self, message: Message) -> list[Delivery]:
-        """To everybody who is waited for now."""
-        envelope = seal(message, self._identity)
-        return [Delivery(name, envelope) for name in self._context.names(self._due)]
-
-    def _each(self, messages: Iterable[tuple[int, Message]]) -> list[Delivery]:
-        """To each its own, signed once where several get the same object."""
-        sealed = dict[int, tuple[Message, Envelope]]()  # holds each message too, so that no other one gets its id
-        deliveries = []
-        for index, message in messages:
-            if id(message) not in sealed:
-                sealed[id(message)] = message, seal(message, self._identity)
-            deliveries.append(Delivery(self._context.roster[index], sealed[id(message)][1]))
-        return deliveries
-
-    def _bodies(self) -> dict[int, Any]:
-        return {index: message for index, (message, _) in sorted(self._came.items())}
 
     def _check_attempt(self, message: Masked | Confirm | Unmask | Proof) -> None:
         name = self._sum()
@@ -370,6 +311,9 @@ class Server:
         due = self._words(message.sum, lanes)
         check_lanes(message.lanes, lanes, due, repr(message.sender), RemoteProtocolError)
 
+    def _check_encrypted(self, sender: int, message: Encrypted) -> None:
+        self._votes = self._votes.with_encrypted(sender, message)
+
     def _send_survivors(self) -> list[Delivery]:
         name, survivors = self._sum(), frozenset(self._came)
         self._check_enough(survivors, f"sent their {name}")
@@ -385,7 +329,7 @@ class Server:
             log=self._log.head(),
         )
         self._participation = self._participation.with_survivors(message, None, (), ())
-        self._masked = {index: {blob.lane: blob for blob in masked.lanes} for index, masked in self._bodies().items()}
+        self._lanes = {index: {blob.lane: blob for blob in sent.lanes} for index, sent in self._bodies().items()}
         self._chosen = digest(message)
         self._wait(after, survivors)
         return self._broadcast(message)
@@ -408,7 +352,8 @@ class Server:
             )
 
     def _send_confirmed(self) -> list[Delivery]:
-        after = self._after(ServerStep.SEND_CONFIRMED)
+        release = self._sum() == "votes" and self._context.encrypts_votes
+        after = self._after(ServerStep.ASK_RELEASE if release else ServerStep.SEND_CONFIRMED)
         self._check_enough(self._came, "confirmed the survivors")
         signatures = {body.sender: envelope.signatures[0].sig for body, envelope in self._came.values()}
         names, _ = quorum_of(self._context, sorted(signatures), self._context.groups)
@@ -419,6 +364,27 @@ class Server:
         )
         self._wait(after, self._participation.contributors(self._sum()))
         return self._broadcast(message)
+
+    def _check_release(self, sender: int, message: Release) -> None:
+        self._votes.check_release(message, self._chosen)
+
+    def _send_collected(self) -> list[Delivery]:
+        after = self._after(ServerStep.SEND_COLLECTED)
+        custodian = self._context.charter.custodian
+        assert custodian is not None  # or nothing would have been encrypted
+        self._check_enough(self._came, "released their votes")
+        contributors = self._context.names(self._came)
+        self._participation = self._participation.with_collected(contributors, None)
+        message = Collected(**self._in_round(), survivors=self._chosen, contributors=contributors, log=self._log.head())
+        self._wait(after, ())
+        return [Delivery(custodian.name, seal(message, self._identity))]
+
+    def _take_counted(self, message: Counted, envelope: Envelope) -> list[Delivery]:
+        after = self._after(ServerStep.GET_COUNTED)
+        self._votes = self._votes.with_counted(message, envelope, self._chosen, self._participation)
+        self._wait(after, ())
+        self._log.append(envelope)
+        return []
 
     def _check_unmask(self, sender: int, message: Unmask) -> None:
         self._check_attempt(message)
@@ -452,12 +418,17 @@ class Server:
 
     def _send_proofs(self) -> list[Delivery]:
         if self.missing():
-            if self._context.charter.witness is None:
+            if self._context.charter.witness is None or self._published_counts:
                 return self._send_unproven()
             self._state = self._after(ServerStep.ASK_WITNESS)
             return []
         proofs = tuple(envelope for _, (_, envelope) in sorted(self._came.items()))
         return self._send_verdict(Proofs(**self._header(self._sum()), proofs=proofs))
+
+    @property
+    def _published_counts(self) -> bool:
+        """Whether the sum to be proved is the custodian's, which no witness can compute again."""
+        return self._published is not None and self._published.counted is not None
 
     def _take_attest(self, message: Attest, envelope: Envelope) -> list[Delivery]:
         if self._state not in (ServerState.COUNT_WITNESS, ServerState.SUM_WITNESS):

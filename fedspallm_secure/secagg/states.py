@@ -2,6 +2,9 @@
 
 The diagrams in docs/states.md are drawn from these tables. Where the method changes no weight there is no values sum,
 and the `last` verdict on the counts leads to DONE.
+
+Encrypted votes take another way from VOTING to the counts: once their survivors are confirmed nobody hands out shares,
+everybody its ciphertexts, and the custodian counts.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ class ClientState(Enum):
     VOTED = "voted"
     VOTES_CONFIRMED = "votes confirmed"
     VOTES_UNMASKED = "votes unmasked"
+    RELEASING = "releasing"
+    RELEASED = "released"
     COUNTED = "counted"
     COUNTS_PROVED = "counts proved"
     CHECKED = "checked"
@@ -46,8 +51,11 @@ class ClientStep(Enum):
     GET_ADVERTISED = "get advertised, send share"
     GET_SHARES = "get shares"
     SEND_VOTES = "send masked votes"
+    SEND_ENCRYPTED = "send encrypted"
     GET_SURVIVORS = "get survivors, send confirm"
     GET_CONFIRMED = "get confirmed, send unmask"
+    GET_LEAVE = "get confirmed, of encrypted votes"
+    SEND_RELEASE = "send release"
     GET_COUNTS = "get sums of votes"
     SEND_PROOF = "send proof"
     GET_VERDICT = "get proofs or attested"
@@ -66,9 +74,13 @@ CLIENT_STEPS: Mapping[tuple[ClientState, ClientStep], ClientState] = {
     (_C.ADVERTISED, _CS.GET_ADVERTISED): _C.SHARED,
     (_C.SHARED, _CS.GET_SHARES): _C.VOTING,
     (_C.VOTING, _CS.SEND_VOTES): _C.VOTED,
+    (_C.VOTING, _CS.SEND_ENCRYPTED): _C.VOTED,
     (_C.VOTED, _CS.GET_SURVIVORS): _C.VOTES_CONFIRMED,
     (_C.VOTES_CONFIRMED, _CS.GET_CONFIRMED): _C.VOTES_UNMASKED,
     (_C.VOTES_UNMASKED, _CS.GET_COUNTS): _C.COUNTED,
+    (_C.VOTES_CONFIRMED, _CS.GET_LEAVE): _C.RELEASING,
+    (_C.RELEASING, _CS.SEND_RELEASE): _C.RELEASED,
+    (_C.RELEASED, _CS.GET_COUNTS): _C.COUNTED,
     (_C.COUNTED, _CS.SEND_PROOF): _C.COUNTS_PROVED,
     (_C.COUNTS_PROVED, _CS.GET_VERDICT): _C.CHECKED,
     (_C.COUNTS_PROVED, _CS.GET_LAST_VERDICT): _C.DONE,
@@ -95,6 +107,8 @@ class ServerState(Enum):
     VOTES = "gathering votes"
     VOTES_CONFIRM = "gathering confirmations of votes"
     VOTES_UNMASK = "gathering shares of votes"
+    RELEASES = "gathering ciphertexts"
+    COUNTING = "waiting for the custodian"
     ADDING_VOTES = "adding votes"
     COUNT_PROOFS = "gathering proofs of counts"
     COUNT_WITNESS = "waiting for the witness of counts"
@@ -118,9 +132,14 @@ class ServerStep(Enum):
     GET_SHARE = "get share"
     SEND_SHARES = "send shares"
     GET_MASKED = "get masked lanes"
+    GET_ENCRYPTED = "get encrypted"
     SEND_SURVIVORS = "send survivors"
     GET_CONFIRM = "get confirm"
     SEND_CONFIRMED = "send confirmed"
+    ASK_RELEASE = "send confirmed, of encrypted votes"
+    GET_RELEASE = "get release"
+    SEND_COLLECTED = "send collected"
+    GET_COUNTED = "get counted"
     GET_UNMASK = "get unmask"
     UNMASK = "reconstruct seeds and keys"
     SEND_SUMS = "send sums"
@@ -141,11 +160,16 @@ SERVER_STEPS: Mapping[tuple[ServerState, ServerStep], ServerState] = {
     (_S.SHARES, _SS.GET_SHARE): _S.SHARES,
     (_S.SHARES, _SS.SEND_SHARES): _S.VOTES,
     (_S.VOTES, _SS.GET_MASKED): _S.VOTES,
+    (_S.VOTES, _SS.GET_ENCRYPTED): _S.VOTES,
     (_S.VOTES, _SS.SEND_SURVIVORS): _S.VOTES_CONFIRM,
     (_S.VOTES_CONFIRM, _SS.GET_CONFIRM): _S.VOTES_CONFIRM,
     (_S.VOTES_CONFIRM, _SS.SEND_CONFIRMED): _S.VOTES_UNMASK,
     (_S.VOTES_UNMASK, _SS.GET_UNMASK): _S.VOTES_UNMASK,
     (_S.VOTES_UNMASK, _SS.UNMASK): _S.ADDING_VOTES,
+    (_S.VOTES_CONFIRM, _SS.ASK_RELEASE): _S.RELEASES,
+    (_S.RELEASES, _SS.GET_RELEASE): _S.RELEASES,
+    (_S.RELEASES, _SS.SEND_COLLECTED): _S.COUNTING,
+    (_S.COUNTING, _SS.GET_COUNTED): _S.ADDING_VOTES,
     (_S.ADDING_VOTES, _SS.SEND_SUMS): _S.COUNT_PROOFS,
     (_S.COUNT_PROOFS, _SS.GET_PROOF): _S.COUNT_PROOFS,
     (_S.COUNT_PROOFS, _SS.SEND_VERDICT): _S.CHECKED,

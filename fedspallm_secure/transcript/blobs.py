@@ -51,7 +51,10 @@ class BlobStore:
         Raises:
             StorageError: the disk refuses.
         """
-        data = words.astype("<u8", copy=False).view(np.uint8).data
+        return self.put_bytes(words.astype("<u8", copy=False).view(np.uint8).data)
+
+    def put_bytes(self, data: bytes | memoryview) -> str:
+        """The same, of bytes that need not be words."""
         name = hashlib.sha256(data).hexdigest()
         try:
             make_folder(self.folder)
@@ -59,7 +62,7 @@ class BlobStore:
             sync_folder(self.folder)
         except OSError as error:
             raise StorageError(
-                f"A payload of {data.nbytes} bytes can't be stored in {self.folder}: {error}.",
+                f"A payload of {len(data)} bytes can't be stored in {self.folder}: {error}.",
                 "Free space or choose another --out.",
             ) from error
         return name
@@ -70,14 +73,24 @@ class BlobStore:
         Raises:
             StorageError: there is no such blob, its bytes have another digest, or they are not whole words.
         """
+        data = self.get_bytes(name)
+        self._check_whole(name, len(data))
+        return np.frombuffer(data, "<u8")
+
+    def get_bytes(self, name: str) -> bytes:
+        """The bytes stored under `name`.
+
+        Raises:
+            StorageError: there is no such blob, or its bytes have another digest.
+        """
         try:
             with self._open(name) as file:
                 data = file.read()
         except OSError as error:
             raise _unreadable(name, error) from error
         self.bytes_read += len(data)
-        self._check(name, hashlib.sha256(data).hexdigest(), len(data))
-        return np.frombuffer(data, "<u8")
+        self._check_digest(name, hashlib.sha256(data).hexdigest())
+        return data
 
     def stream(self, name: str, chunk_words: int) -> Iterator[NDArray[np.uint64]]:
         """The words stored under `name`, a few at a time, so that memory does not grow with the blob.
@@ -102,7 +115,8 @@ class BlobStore:
                         yield np.frombuffer(data, "<u8", len(data) // _WORD)
         except OSError as error:
             raise _unreadable(name, error) from error
-        self._check(name, digest.hexdigest(), length)
+        self._check_digest(name, digest.hexdigest())
+        self._check_whole(name, length)
 
     def size(self, name: str) -> int:
         """Bytes of the blob stored under `name`, as the disk says; they are not read.
@@ -122,7 +136,7 @@ class BlobStore:
             raise OSError("it is no file")  # a named pipe would wait for ever, a device might never end
         return path.open("rb")
 
-    def _write(self, name: str, data: memoryview) -> None:
+    def _write(self, name: str, data: bytes | memoryview) -> None:
         # Two who store the same blob at once write a file each, and who renames last puts the same bytes there.
         aside = self.folder / f"{name}.{os.urandom(8).hex()}.partial"
         try:
@@ -136,13 +150,15 @@ class BlobStore:
                 aside.unlink()
             raise
 
-    def _check(self, name: str, digest: str, length: int) -> None:
-        path = self.folder / name
+    def _check_digest(self, name: str, digest: str) -> None:
         if digest != name:
-            raise StorageError(f"{path} does not hold what its name says.", _FETCH)
+            raise StorageError(f"{self.folder / name} does not hold what its name says.", _FETCH)
+
+    def _check_whole(self, name: str, length: int) -> None:
         if length % _WORD:
             raise StorageError(
-                f"{path} has {length} bytes, which are not whole 64-bit words.", "Ask its sender for the payload."
+                f"{self.folder / name} has {length} bytes, which are not whole 64-bit words.",
+                "Ask its sender for the payload.",
             )
 
 

@@ -8,17 +8,13 @@ checkpoints/0001.note    the log at the end of the first round, signed by its ke
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from fedspallm_secure.charter import Charter, CharterSignatures
-from fedspallm_secure.errors import StorageError
 from fedspallm_secure.messages import canonical
 from fedspallm_secure.transcript.blobs import BlobStore
 from fedspallm_secure.transcript.log import Log
-from fedspallm_secure.workspace import make_folder, sync_folder
+from fedspallm_secure.workspace import write_whole
 
 __all__ = ["Transcript"]
 
@@ -64,17 +60,4 @@ class Transcript:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """All of `data`, on the disk when this returns, or nothing."""
-    try:
-        make_folder(path.parent)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
-            aside.write(data)
-            aside.flush()
-            os.fsync(aside.fileno())
-            os.chmod(aside.name, 0o644)
-        os.replace(aside.name, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError, NameError):
-            os.unlink(aside.name)
-        raise StorageError(f"{path} can't be written: {error}.", "Free space or choose another --out.") from error
+    write_whole(path, data, "Free space or choose another --out.")

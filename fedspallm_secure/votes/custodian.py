@@ -9,7 +9,7 @@ granted costs nothing:
    randomness can't be told from another's votes, so digests must be signed and logged before anybody's ciphertexts are
    shown: docs/adr/0006;
 3. every ciphertext of everybody, before any arithmetic;
-4. the journal: this key serves one charter, and this lane of this round is decrypted for these contributions and never
+4. the journal: this key serves one round of one charter, and this lane is decrypted for these contributions and never
    for others. The difference of two sums would be somebody's votes. Written before the key is used, as a refusal in
    the next step tells something too;
 5. add, decrypt, round, and check: no number further than the margin from a whole one, no count above the contributors.
@@ -37,7 +37,7 @@ from fedspallm_secure.votes.encryption import Decryptor
 from fedspallm_secure.votes.packing import unpack_counts
 from fedspallm_secure.workspace import Journal
 
-__all__ = ["Contribution", "Custodian", "LaneCounts", "VotesLane"]
+__all__ = ["Contribution", "Custodian", "LaneCounts", "VotesLane", "bind_key"]
 
 _TODO = "Nothing was decrypted."
 
@@ -136,7 +136,7 @@ class Custodian:
         for contribution in given:
             for _ in self._stream(lane, contribution):
                 pass
-        self._journal.once(f"CKKS key {self._public.digest}", f"for charter {lane.charter}")
+        bind_key(self._journal, self._public.digest, lane.charter, lane.round)
         what = f"votes of {lane.charter} round {lane.round} lane {lane.name}"
         self._journal.once(what, f"decrypted for {_set_digest(given)}")
         counts = np.empty(lane.length, np.min_scalar_type(self._public.parameters.clients))
@@ -186,6 +186,25 @@ class Custodian:
             owner = owners.setdefault(contribution.digest, contribution.client)
             if owner != contribution.client:
                 raise _refused(lane, f"{contribution.client!r} sent the same bytes as {owner!r}")
+
+
+def bind_key(journal: Journal, context: str, charter: str, round_index: int) -> None:
+    """Decide what a key is for: one round of one charter.
+
+    A server that showed a charter with institutions of its own, one of which sends somebody's ciphertexts as its own,
+    would have that one's votes decrypted. So this is decided when the charter is signed.
+
+    Args:
+        journal: the custodian's.
+        context: digest of the key's public context.
+        charter: digest of the charter.
+        round_index: from 0.
+
+    Raises:
+        LocalProtocolError: the key is for something else.
+        StorageError: the journal can't be written.
+    """
+    journal.once(f"CKKS key {context}", f"for charter {charter} round {round_index}")
 
 
 def _set_digest(given: Sequence[Contribution]) -> str:

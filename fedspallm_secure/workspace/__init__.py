@@ -12,6 +12,7 @@ from fedspallm_secure.workspace.line_file import (
     sync_folder,
 )
 from fedspallm_secure.workspace.model_folder import BaseWeights, Mismatch, ModelFolder, check_model
+from fedspallm_secure.workspace.whole_file import write_whole
 
 __all__ = [
     "BaseWeights",
@@ -27,4 +28,5 @@ __all__ = [
     "make_folder",
     "read_lines",
     "sync_folder",
+    "write_whole",
 ]

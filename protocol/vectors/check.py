@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from protocol.vectors.second import crypto, merkle, note, roster
+from protocol.vectors.second import ckks, crypto, merkle, note, roster
 from protocol.vectors.second.agreement import Round, assign_layers, check_charter, read_charter
 from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal, sign
 from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum
+from protocol.vectors.second.outcome import blob_of
 from protocol.vectors.second.packing import Packing, values_packing, votes_packing
+from protocol.vectors.second.payloads import payload
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.replay import Replay, refuse
 from protocol.vectors.second.transcript import verify
@@ -153,6 +155,50 @@ def checks(given: Json) -> Json:
     return {"products": _hex(products)}
 
 
+def votes(given: Json) -> Json:
+    """Section 21."""
+    parameters = ckks.choose(given["clients"])
+    match given["operation"]:
+        case "parameters":
+            return {"votes": parameters.v, "scale": parameters.scale, "words": parameters.words(given["length"])}
+        case "numbers":
+            kept = set(given["kept"])
+            lane = parameters.split([int(at in kept) for at in range(given["length"])])
+            return {"numbers": [{str(at): number for at, number in enumerate(some) if number} for some in lane]}
+        case "encrypt":
+            return _shown(payload(given["ciphertexts"]))
+        case "counts":
+            numbers = [0.0] * ckks.RING
+            for at, number in given["numbers"].items():
+                numbers[int(at)] = float(number)
+            return _counted(given, ckks.counts(parameters, numbers, given["contributors"], given["length"]))
+    contributions = []
+    for data in map(payload, given["contributions"]):
+        contributions.append(list(struct.unpack(f"<{len(data) // 8}Q", data)))
+        ckks.check_ciphertexts("K10", parameters, given["length"], contributions[-1])
+    total = ckks.add(contributions)
+    if given["operation"] == "add":
+        return _shown(blob_of(total))
+    secret, counts = ckks.secret_key(bytes.fromhex(given["secret"])), list[int]()
+    for start in range(0, len(total), ckks.WORDS):
+        numbers = ckks.decrypt(parameters, secret, total[start : start + ckks.WORDS])
+        left = min(given["length"] - len(counts), parameters.v * ckks.RING)
+        counts += ckks.counts(parameters, numbers, len(contributions), left)
+    return {"ciphertexts": ckks.sum_digest(total), **_counted(given, counts)}
+
+
+def _counted(given: Json, counts: list[int]) -> Json:
+    blob = blob_of(votes_packing(given["cohort"]).pack(counts))
+    found = {str(at): count for at, count in enumerate(counts) if count}
+    return {"counts": found, "blob": hashlib.sha256(blob).hexdigest()}
+
+
+def _shown(data: bytes) -> Json:
+    words = list(struct.unpack(f"<{len(data) // 8}Q", data))
+    digest = hashlib.sha256(data).hexdigest()
+    return {"words": len(words), "first": _hex(words[:4]), "last": _hex(words[-4:]), "sha256": digest}
+
+
 def tlog(given: Json) -> Json:
     """Sections 17.1 and 17.4."""
     leaves = [merkle.leaf_hash(bytes.fromhex(entry)) for entry in given.get("entries", [])]
@@ -247,7 +293,7 @@ def rounds(given: Json, output: Json) -> Json:
     replay.finish()
     return {
         "events": output["events"],
-        "blobs": {name: data.hex() for name, data in sorted(replay.blobs.made.items())},
+        "blobs": replay.made(),
         "weights": {name: data.hex() for name, data in replay.server.weights.items()},
         "model": replay.server.model,
         "checkpoint": replay.checkpoint(given["time"]),
@@ -282,6 +328,7 @@ _FAMILIES: Mapping[str, Callable[[Json], Json]] = {
     "sealing": sealing,
     "graphs": graphs,
     "checks": checks,
+    "votes": votes,
     "tlog": tlog,
     "envelopes": envelopes,
     "charters": charters,

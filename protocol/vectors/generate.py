@@ -15,9 +15,9 @@ from typing import Any
 
 from protocol.vectors.making.bad_rounds import bad_rounds
 from protocol.vectors.making.bad_transcripts import bad_transcripts
-from protocol.vectors.making.charter_signatures import bad_signatures, signatures
+from protocol.vectors.making.charter_signatures import bad_custodian_signatures, bad_signatures, signatures
 from protocol.vectors.making.charter_signatures import cases as signed_charters
-from protocol.vectors.making.charters import bad_charters, charters
+from protocol.vectors.making.charters import bad_charters, bad_encrypted_charters, charters
 from protocol.vectors.making.envelopes import CASES, bad_envelopes, envelopes
 from protocol.vectors.making.forger import Forger
 from protocol.vectors.making.primitive_cases import GOOD, bad_primitives
@@ -29,6 +29,8 @@ from protocol.vectors.making.runs import RUNS, play_run
 from protocol.vectors.making.tlog import CASES as LOGS
 from protocol.vectors.making.tlog import bad_tlog, tlog
 from protocol.vectors.making.transcripts import incomplete, transcripts
+from protocol.vectors.making.votes import CASES as VOTES
+from protocol.vectors.making.votes import bad_votes, votes
 
 __all__ = ["vectors"]
 
@@ -39,12 +41,16 @@ def vectors() -> dict[str, dict[str, Any]]:
     """FAMILY/NAME -> vector."""
     rounds = {name: play(name) for name in SCENES}
     forgers = {name: Forger(play_run(name)) for name in RUNS}
-    charter = rounds["one_vanished"]["input"]["charter"]
+    charter, encrypted = (rounds[name]["input"]["charter"] for name in ("one_vanished", "encrypted"))
     signed = [{"input": case, "output": envelopes(case)} for case in CASES]
     logged = [{"input": case, "output": tlog(case)} for case in LOGS]
     chains = [{"input": case, "output": rosters(case)} for case in (*CHAINS, with_charter(charter))]
-    named = [{"input": case, "output": signatures(case)} for case in signed_charters(charter)]
-    agreed = {"input": {"charter": charter}, "output": charters({"charter": charter})}
+    named = [
+        {"input": case, "output": signatures(case)}
+        for case in [*signed_charters(charter), *signed_charters(encrypted)[:2]]
+    ]
+    agreed = [{"input": {"charter": one}, "output": charters({"charter": one})} for one in (charter, encrypted)]
+    added = [{"input": case, "output": votes(case)} for case in VOTES]
     return {
         **{
             f"{family}/{family}": {
@@ -56,8 +62,9 @@ def vectors() -> dict[str, dict[str, Any]]:
         },
         "tlog/tlog": {"family": "tlog", "about": "The log's tree, its proofs, and checkpoints.", "cases": logged},
         "envelopes/envelopes": {"family": "envelopes", "about": "Canonical JSON, and envelopes.", "cases": signed},
-        "charters/charters": {"family": "charters", "about": "What follows from a charter.", "cases": [agreed]},
+        "charters/charters": {"family": "charters", "about": "What follows from a charter.", "cases": agreed},
         "signatures/signatures": {"family": "signatures", "about": "Signatures under a charter.", "cases": named},
+        "votes/votes": {"family": "votes", "about": "Encrypted votes, their sums, and counts.", "cases": added},
         "rosters/rosters": {"family": "rosters", "about": "Rosters, each followed by the next.", "cases": chains},
         **{
             f"rounds/{name}": {
@@ -71,8 +78,11 @@ def vectors() -> dict[str, dict[str, Any]]:
         **bad_primitives(),
         **bad_tlog(),
         **bad_envelopes(),
+        **bad_votes(),
         **bad_charters(charter),
+        **bad_encrypted_charters(encrypted),
         **bad_signatures(charter),
+        **bad_custodian_signatures(encrypted),
         **bad_rosters(charter),
         **bad_rounds(rounds),
         **bad_transcripts(forgers),

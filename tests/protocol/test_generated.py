@@ -94,7 +94,7 @@ def test_the_specification_lists_every_check_of_the_audit_once_in_order_and_besi
     rows = re.findall(r"^\| (A[0-9]+): .+? \| (.+?) \|$", SPECIFICATION, re.MULTILINE)
     assert [number for number, _ in rows] == list(TITLES)
     numbered = set(re.findall(r"^- \*\*([A-Z][0-9]+)\*\*", SPECIFICATION, re.MULTILINE))
-    named = {check for _, checks in rows for check in re.findall(r"\b[GELCSWT][0-9]+\b", checks)}
+    named = {check for _, checks in rows for check in re.findall(r"\b[GELCSKWT][0-9]+\b", checks)}
     assert named
     assert named <= numbered
 

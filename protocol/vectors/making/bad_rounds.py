@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from protocol.vectors.making.bad_again import bad_again
 from protocol.vectors.making.bad_checks import bad_checks
+from protocol.vectors.making.bad_encrypted import bad_encrypted
 from protocol.vectors.making.bad_exchange import bad_exchange
 from protocol.vectors.making.bad_log import bad_log
 from protocol.vectors.making.bad_survivors import bad_survivors
@@ -24,6 +25,8 @@ def bad_rounds(good: Mapping[str, Json]) -> dict[str, Json]:
     bad_checks(one, bad)
     bad_log(one, bad)
     bad_again(again, Collector(again, vectors))
+    encrypted = Editor("encrypted", good["encrypted"])
+    bad_encrypted(encrypted, Collector(encrypted, vectors))
     about = "A sum is called unproven, but everybody proved."
     Collector(unproven, vectors).change(
         "nobody_missing",

@@ -11,6 +11,8 @@ import rfc8785
 
 from fedspallm_secure.charter import Charter, sign_charter
 from fedspallm_secure.tlog import cosign
+from protocol.vectors.making.bad_encrypted_runs import bad_encrypted_runs
+from protocol.vectors.making.bad_run import BadRun, flipped, other_count, with_members
 from protocol.vectors.making.editor import Change, identity, sign, with_first
 from protocol.vectors.making.forger import Forger, line
 from protocol.vectors.making.rounds import TIME
@@ -23,53 +25,10 @@ Json = dict[str, Any]
 _OTHER = "5" * 64
 
 
-class _Bad:
-    """Collects them.
-
-    Args:
-        of: name of the transcript.
-        forger: what can be done to it.
-        vectors: transcripts/NAME -> vector.
-    """
-
-    def __init__(self, of: str, forger: Forger, vectors: dict[str, Json]) -> None:
-        self._of = of
-        self.forger = forger
-        self._vectors = vectors
-
-    def add(self, defect: str, about: str, check: str, audit: str, given: Json, depth: str = "public") -> None:
-        """One vector; `audit` is the number of the package's check."""
-        self._vectors[f"transcripts/{self._of}_bad_{defect}"] = {
-            "family": "transcripts",
-            "about": about,
-            "input": {"of": self._of, "depth": depth, **given},
-            "refused": {"check": check, "audit": audit},
-        }
-
-    def resigned(self, defect: str, about: str, check: str, audit: str, index: int, change: Change) -> None:
-        """One entry is another one, signed by its sender, and nobody else knows."""
-        self.add(defect, about, check, audit, {"lines": {str(index): line(self.forger.resigned(index, change))}})
-
-    def retold(
-        self,
-        defect: str,
-        about: str,
-        check: str,
-        audit: str,
-        changes: Mapping[int, Change],
-        *,
-        blobs: Mapping[str, str] | None = None,
-        depth: str = "public",
-    ) -> None:
-        """Some entries are others, and everything after them is as if everybody had seen those."""
-        _, given = self.forger.retold(changes)
-        self.add(defect, about, check, audit, given | ({"blobs": dict(blobs)} if blobs else {}), depth)
-
-
 def bad_transcripts(forgers: Mapping[str, Forger]) -> dict[str, Json]:
     """transcripts/NAME -> vector that must fail."""
     vectors: dict[str, Json] = {}
-    masks, values = (_Bad(name, forgers[name], vectors) for name in ("masks", "values"))
+    masks, values, encrypted = (BadRun(name, forgers[name], vectors) for name in ("masks", "values", "encrypted"))
     _charters(masks)
     _lines(masks)
     _links(masks)
@@ -78,10 +37,11 @@ def bad_transcripts(forgers: Mapping[str, Forger]) -> dict[str, Json]:
     _values(values)
     _notes(masks)
     _models(masks)
+    bad_encrypted_runs(encrypted)
     return vectors
 
 
-def _charters(bad: _Bad) -> None:
+def _charters(bad: BadRun) -> None:
     files, charter = bad.forger.played.given["files"], bad.forger.played.charter
     signed = json.loads(files["charter.signatures.json"])
 
@@ -106,7 +66,7 @@ def _charters(bad: _Bad) -> None:
     add("server_unsigned", "The server did not sign.", "G14", "A2", good, jcs(few))
 
 
-def _lines(bad: _Bad) -> None:
+def _lines(bad: BadRun) -> None:
     forger = bad.forger
     envelopes, bodies = forger.played.envelopes, forger.bodies
     last = len(envelopes) - 1
@@ -139,60 +99,60 @@ def _lines(bad: _Bad) -> None:
     bad.add("swapped", "Two statements in the other order.", "T7", "A7", {"lines": swapped})
 
 
-def _links(bad: _Bad) -> None:
+def _links(bad: BadRun) -> None:
     forger = bad.forger
     index, votes = forger.find("model", sender="berlin"), forger.find("sums", round=1)
-    bad.resigned("unlinked", "berlin links to nothing.", "S21", "A5", index, _with(prev=None))
+    bad.resigned("unlinked", "berlin links to nothing.", "S21", "A5", index, with_members(prev=None))
     bad.resigned("saw_another", "berlin saw another log.", "S22", "A6", index, _within("seen", root=_OTHER))
-    change, blobs = forger.false_sums(votes, 0, _other_count)
+    change, blobs = forger.false_sums(votes, 0, other_count)
     lines = {str(votes): line(forger.resigned(votes, change))}
     about = "A count was changed after everybody had seen it."
     bad.add("count_after", about, "S22", "A6", {"lines": lines, "blobs": blobs})
 
 
-def _messages(bad: _Bad) -> None:
+def _messages(bad: BadRun) -> None:
     find = bad.forger.find
     survivors, confirm = find("survivors", round=1), find("confirm", sender="berlin", round=1)
     unmasks = [find("unmask", sender=name, round=1) for name in ("aachen", "berlin")]
     fewer: Change = lambda body: body["survivors"].pop()  # noqa: E731
     bad.retold("survivors", "The server leaves out somebody who voted.", "T5", "A11", {survivors: fewer})
     about = "The second round does not start from the first one's model."
-    bad.retold("start", about, "T5", "A11", {survivors: _with(start=_OTHER)})
+    bad.retold("start", about, "T5", "A11", {survivors: with_members(start=_OTHER)})
     bad.retold("log", "The survivors name another log.", "T5", "A11", {survivors: _within("log", root=_OTHER)})
     words: Change = lambda body: body["lanes"][0].update(words=99)  # noqa: E731
     bad.retold("words", "berlin sends too many words.", "S10", "A10", {find("masked", sender="berlin", round=1): words})
-    bad.retold("confirm", "berlin confirmed others.", "S12", "A12", {confirm: _with(survivors=_OTHER)})
+    bad.retold("confirm", "berlin confirmed others.", "S12", "A12", {confirm: with_members(survivors=_OTHER)})
     both: Change = lambda body: body["groups"][0]["keys"].update(aachen="00" * 33)  # noqa: E731
     bad.retold("both_shares", "berlin hands out a key besides a seed.", "S13", "A13", {unmasks[1]: both})
     bad.retold("shares", "Two of three shares open nothing.", "S18", "A13", dict.fromkeys(unmasks, _wrong_shares))
 
 
-def _sums(bad: _Bad) -> None:
+def _sums(bad: BadRun) -> None:
     forger = bad.forger
     votes, proof = forger.find("sums", round=1), forger.find("proof", sender="berlin", round=1)
-    change, blobs = forger.false_sums(votes, 0, _other_count)
+    change, blobs = forger.false_sums(votes, 0, other_count)
     about = "A count is another one, and everybody went on with it."
     bad.retold("count", about, "C36", "A15", {votes: change}, blobs=blobs)
     bad.retold("count_in_full", about, "W6", "A21", {votes: change}, blobs=blobs, depth="full")
     published = forger.bodies[votes]["lanes"][0]["blob"]
     bad.add("no_sum", "A published sum's payload is missing.", "C29", "A14", {"blobs": {published: None}})
     masked = forger.bodies[forger.find("masked", sender="berlin", round=1)]["lanes"][0]["blob"]
-    spoilt = {masked: _flipped(forger.played.given["blobs"][masked])}
+    spoilt = {masked: flipped(forger.played.given["blobs"][masked])}
     bad.add("masked", "A masked lane is not what was signed.", "S11", "A20", {"blobs": spoilt}, "full")
     false: Change = lambda body: body["products"][0].__setitem__(0, "0" * 16)  # noqa: E731
     bad.retold("proof", "berlin proves something else.", "C36", "A15", {proof: false}, depth="full")
 
 
-def _values(bad: _Bad) -> None:
+def _values(bad: BadRun) -> None:
     forger = bad.forger
     sums, attest = forger.find("sums", sum="values"), forger.find("attest")
     change, blobs = forger.false_sums(sums, 0, lambda digits: with_first(digits, int(digits[0]) + 1))
     about = "A sum of changes is another one, for which the witness vouches."
     bad.retold("sum", about, "W6", "A21", {sums: change}, blobs=blobs, depth="full")
-    bad.retold("attest", "The witness vouches for another sum.", "S15", "A15", {attest: _with(sums=_OTHER)})
+    bad.retold("attest", "The witness vouches for another sum.", "S15", "A15", {attest: with_members(sums=_OTHER)})
 
 
-def _notes(bad: _Bad) -> None:
+def _notes(bad: BadRun) -> None:
     forger = bad.forger
     envelopes, size = forger.played.envelopes, len(forger.played.envelopes)
     good = forger.played.given["files"][forger.last_note]
@@ -200,7 +160,7 @@ def _notes(bad: _Bad) -> None:
     def add(defect: str, about: str, check: str, note: str) -> None:
         bad.add(f"note_{defect}", about, check, "A7", {"files": {forger.last_note: note}})
 
-    _, fork = forger.retold({size - 2: _with(model=_OTHER)})
+    _, fork = forger.retold({size - 2: with_members(model=_OTHER)})
     add("another_run", "The checkpoint of another run.", "T6", forger.note(envelopes, charter=_OTHER))
     add("of_aachen", "aachen signed it as the server.", "T6", forger.note(envelopes, keeper="aachen"))
     add("unsigned", "The server signed under another name.", "T6", forger.note(envelopes, origin="zwickau"))
@@ -211,21 +171,17 @@ def _notes(bad: _Bad) -> None:
     add("fork", "The checkpoint of another log.", "T7", fork["files"][forger.last_note])
 
 
-def _models(bad: _Bad) -> None:
+def _models(bad: BadRun) -> None:
     forger, given = bad.forger, bad.forger.played.given
     stated = [n for n, body in enumerate(forger.bodies) if body["kind"] == "model" and body["round"] == 1]
-    lie = _with(model=_OTHER)
+    lie = with_members(model=_OTHER)
     bad.retold("model", "Everybody states another model.", "S20", "A17", dict.fromkeys(stated, lie))
     bad.retold("stated", "celle states another model.", "S20", "A18", {stated[2]: lie})
     tensor = forger.played.charter["base"]["pruned"][0]["name"]
     about = "One weight of the model given is another one."
-    bad.add("given_model", about, "T8", "A19", {"model": {tensor: _flipped(given["model"][tensor])}})
+    bad.add("given_model", about, "T8", "A19", {"model": {tensor: flipped(given["model"][tensor])}})
     about = "The base model is not the charter's."
-    bad.add("base", about, "C44", "A17", {"base": {tensor: _flipped(given["base"][tensor])}})
-
-
-def _with(**members: Any) -> Change:
-    return lambda body: body.update(members)
+    bad.add("base", about, "C44", "A17", {"base": {tensor: flipped(given["base"][tensor])}})
 
 
 def _within(member: str, **members: Any) -> Change:
@@ -234,14 +190,4 @@ def _within(member: str, **members: Any) -> Change:
 
 def _wrong_shares(body: Json) -> None:
     seeds = body["groups"][0]["seeds"]
-    seeds.update({name: _flipped(share) for name, share in seeds.items()})
-
-
-def _other_count(digits: Any) -> Any:
-    """One vote more, or less, where the first position has some."""
-    return with_first(digits, 1 - min(1, int(digits[0])))
-
-
-def _flipped(data: str) -> str:
-    """The same bytes but for a bit of the last one."""
-    return f"{data[:-2]}{int(data[-2:], 16) ^ 1:02x}"
+    seeds.update({name: flipped(share) for name, share in seeds.items()})

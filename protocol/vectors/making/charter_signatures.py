@@ -17,7 +17,7 @@ from fedspallm_secure.messages import Identity, pre_authentication_encoding
 from protocol.vectors.making.rounds import signing_key
 from protocol.vectors.making.stage import as_json
 
-__all__ = ["bad_signatures", "cases", "signatures"]
+__all__ = ["bad_custodian_signatures", "bad_signatures", "cases", "signatures"]
 
 Json = dict[str, Any]
 
@@ -75,12 +75,24 @@ def bad_signatures(charter: Json) -> dict[str, Json]:
     }
 
 
+def bad_custodian_signatures(charter: Json) -> dict[str, Json]:
+    """signatures/NAME -> vector that must be refused, of a charter that names a custodian."""
+    names = [name for name in _names(charter) if name != "custodian"]
+    given = {"operation": "check", "charter": charter, "signatures": _signed(charter, *names)}
+    refused = {"check": "G14", "error": "RemoteProtocolError", "says": "is not signed by custodian"}
+    about = "The custodian did not sign."
+    vector = {"family": "signatures", "about": about, "input": given, "refused": refused}
+    return {"signatures/signatures_bad_custodian": vector}
+
+
 def _error(check: str) -> str:
     return "ConfigError" if check == "G13" else "RemoteProtocolError"
 
 
 def _names(charter: Json) -> list[str]:
-    return [charter["server"], *(client["name"] for client in charter["roster"]), charter["witness"]["name"]]
+    custodian = charter["votes"].get("custodian")
+    others = [custodian["name"]] if custodian else []
+    return [charter["server"], *(client["name"] for client in charter["roster"]), *others, charter["witness"]["name"]]
 
 
 def _signed(charter: Json, *names: str) -> Json:

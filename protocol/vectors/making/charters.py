@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +14,7 @@ from fedspallm_secure.charter import load_charter
 from fedspallm_secure.messages import digest
 from fedspallm_secure.rounds import plan_round
 
-__all__ = ["bad_charters", "charters"]
+__all__ = ["bad_charters", "bad_encrypted_charters", "charters"]
 
 Json = dict[str, Any]
 
@@ -46,16 +48,7 @@ def charters(given: Json) -> Json:
 
 def bad_charters(good: Json) -> dict[str, Json]:
     """charters/NAME -> vector that must be refused; each breaks one rule of the charter `good`."""
-
-    def changed(*changes: tuple[str, Any]) -> Json:
-        charter = deepcopy(good)
-        for path, value in changes:
-            *way, last = path.split("/")
-            at: Any = charter
-            for step in way:
-                at = at[int(step) if isinstance(at, list) else step]
-            at[int(last) if isinstance(at, list) else last] = value
-        return {"charter": charter}
+    changed = partial(_changed, good)
 
     def in_roster(index: int, **members: str) -> tuple[str, Any]:
         return f"roster/{index}", {**good["roster"][index], **members}
@@ -187,6 +180,91 @@ def bad_charters(good: Json) -> dict[str, Json]:
             "do not fit a 64-bit word",
         ),
     }
+    return _named(vectors)
+
+
+def bad_encrypted_charters(good: Json) -> dict[str, Json]:
+    """The same, of a charter `good` whose votes are encrypted."""
+    changed, votes = partial(_changed, good), good["votes"]
+    first = votes["contexts"][0]
+    member, server, auditor = good["roster"][0], good["server_key"], good["witness"]["public_key"]
+    rounds = {"schedule": ["0.4", "0.5"]}
+    same, gate = "Two participants have the same", "CharterError"
+    keys = "CKKS contexts for"
+
+    def custodian(**members: str) -> Json:
+        return changed(("votes/custodian", {**votes["custodian"], **members}))
+
+    vectors = {
+        "backend": (
+            "A way to count that there is not.",
+            changed(("votes/backend", "bgv")),
+            "G1",
+            "ConfigError",
+            "votes",
+        ),
+        "no_custodian": (
+            "Encrypted votes without a custodian.",
+            changed(("votes", {"backend": "ckks", "contexts": [first]})),
+            "G1",
+            "ConfigError",
+            "custodian",
+        ),
+        "masked_custodian": (
+            "A custodian of masked votes.",
+            changed(("votes", {**votes, "backend": "masked"})),
+            "G1",
+            "ConfigError",
+            "custodian",
+        ),
+        "context": (
+            "A digest that is too short.",
+            changed(("votes/contexts/0", "00")),
+            "G1",
+            "ConfigError",
+            "contexts",
+        ),
+        "custodian_server_name": ("The server's name.", custodian(name=good["server"]), "G2", gate, f"{same} name"),
+        "custodian_server_key": ("The server's key.", custodian(public_key=server), "G2", gate, f"{same} public key"),
+        "custodian_institution": (
+            "An institution is the custodian.",
+            custodian(name=member["name"], public_key=member["public_key"]),
+            "G2",
+            gate,
+            f"{same} name",
+        ),
+        "custodian_witness": (
+            "The witness is the custodian.",
+            custodian(name="auditor", public_key=auditor),
+            "G2",
+            gate,
+            f"{same} name",
+        ),
+        "no_context": ("No key for the round.", changed(("votes/contexts", [])), "G16", gate, keys),
+        "contexts": ("Two keys for one round.", changed(("votes/contexts", [first, "5" * 64])), "G16", gate, keys),
+        "same_context": (
+            "One key for two rounds: ciphertexts of the first could be sent again in the second.",
+            changed(("votes/contexts", [first, first]), *rounds.items()),
+            "G16",
+            gate,
+            keys,
+        ),
+    }
+    return _named(vectors)
+
+
+def _changed(good: Json, *changes: tuple[str, Any]) -> Json:
+    charter = deepcopy(good)
+    for path, value in changes:
+        *way, last = path.split("/")
+        at: Any = charter
+        for step in way:
+            at = at[int(step) if isinstance(at, list) else step]
+        at[int(last) if isinstance(at, list) else last] = value
+    return {"charter": charter}
+
+
+def _named(vectors: Mapping[str, tuple[str, Json, str, str, str]]) -> dict[str, Json]:
     return {
         f"charters/charters_bad_{defect}": {
             "family": "charters",

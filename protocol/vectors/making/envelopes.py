@@ -70,6 +70,21 @@ _BODIES: list[Json] = [
         "lanes": [{"lane": 'é\u2028😀 "\\\n\u007f', "words": 2**53 - 1, "blob": "0" * 64}],
     },
     {**_head("proof"), **_FIRST, "sum": "votes", "attempt": 0, "products": [["0" * 16, "f" * 16]]},
+    {**_head("encrypted"), **_LATER, "lanes": [{"lane": "a", "words": 8192, "blob": "0" * 64}]},
+    {**_head("release"), **_LATER, "survivors": "a" * 64},
+    {
+        **_head("collected"),
+        "survivors": "a" * 64,
+        "contributors": ["aachen", "berlin"],
+        "log": {"size": 9, "root": "e" * 64},
+    },
+    {
+        **_head("counted"),
+        **_LATER,
+        "survivors": "a" * 64,
+        "contributors": ["aachen", "berlin"],
+        "lanes": [{"lane": "a", "words": 1, "blob": "0" * 64, "ciphertexts": "f" * 64}],
+    },
 ]
 
 

@@ -118,8 +118,16 @@ class Forger:
             body["prev"] = None if own is None else own.leaf
         if kind == "survivors":
             body["log"] = as_json(log.head())
+        if kind == "collected":
+            body["log"] = as_json(log.head())
         if kind in ("confirm", "confirmed"):
             body["survivors"] = self._said(before, "survivors", body)
+        if kind in ("release", "collected", "counted"):
+            body["survivors"] = self._said(before, "survivors", {**body, "sum": "votes", "attempt": 0})
+        if kind == "sums" and body["counted"] is not None:
+            body["counted"] = said.get(body["counted"]["payload"], body["counted"])
+            lanes = _body(body["counted"])["lanes"]
+            body["lanes"] = [{name: lane[name] for name in ("lane", "words", "blob")} for lane in lanes]
         if kind == "confirmed":
             signed = {
                 envelope["signatures"][0]["keyid"]: envelope["signatures"][0]["sig"]
@@ -151,11 +159,15 @@ def line(envelope: Json) -> str:
     return rfc8785.dumps(envelope).decode()
 
 
+def _body(envelope: Json) -> Json:
+    return dict(json.loads(base64.b64decode(envelope["payload"])))
+
+
 def _kind(envelope: Json) -> str:
-    return str(json.loads(base64.b64decode(envelope["payload"]))["kind"])
+    return str(_body(envelope)["kind"])
 
 
 def _of_sum(of: Json) -> tuple[int, str, int]:
     """Round, sum and attempt of a body or an envelope."""
-    body = json.loads(base64.b64decode(of["payload"])) if "payload" in of else of
+    body = _body(of) if "payload" in of else of
     return body["round"], body["sum"], body["attempt"]

@@ -227,8 +227,20 @@ def _bad_charters(charter: Json) -> _Cases:
         clients[index] |= {"name": name, "public_key": _public(key)}
         return {**with_charter(charter), "charter": {**charter, "roster": clients}}
 
+    def counted_by(name: str) -> Json:
+        custodian = {"name": name, "public_key": _public("hagen")}
+        return {**charter, "votes": {"backend": "ckks", "custodian": custodian, "contexts": ["5" * 64]}}
+
     server = {**charter, "server": "erfurt"}
     return [
+        (
+            *("charter_custodian_revoked", "The custodian's key is revoked.", "R13", error, "revokes: stolen"),
+            {**with_charter(charter, revoked=[_revoked("hagen")]), "charter": counted_by("custodian")},
+        ),
+        (
+            *("charter_custodian", "The custodian has a member's name.", "R15", error, "roster 1 lists"),
+            {**with_charter(charter), "charter": counted_by("fulda")},
+        ),
         (
             *("charter_revoked", "The server's key is revoked.", "R13", error, "which roster 1 revokes: stolen"),
             with_charter(charter, revoked=[_revoked("coordinator")]),

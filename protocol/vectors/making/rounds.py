@@ -17,9 +17,22 @@ from numpy.typing import NDArray
 from fedspallm_secure.charter import NM, parse_pattern, tensor_digest
 from fedspallm_secure.messages import Envelope
 from fedspallm_secure.secagg import Entropy
+from protocol.vectors.making.fixed_ckks import context_of, key_of, stream_of
 from protocol.vectors.making.stage import DTYPES, Stage, as_json, listed
 
-__all__ = ["REST", "SCENES", "TIME", "Scene", "opinion", "play", "record", "setting", "signing_key"]
+__all__ = [
+    "REST",
+    "SCENES",
+    "TIME",
+    "Scene",
+    "opinion",
+    "play",
+    "record",
+    "setting",
+    "signing_key",
+    "votes_of",
+    "with_keys",
+]
 
 Vector = dict[str, Any]
 
@@ -44,6 +57,7 @@ class Scene:
         method: of the charter.
         pattern: of the one round.
         witness: whether there is one.
+        custodian: whether there is one, who counts encrypted votes.
     """
 
     about: str
@@ -54,6 +68,7 @@ class Scene:
     method: str = "sparsegpt"
     pattern: str = "0.5"
     witness: bool = False
+    custodian: bool = False
 
 
 SCENES: Mapping[str, Scene] = {
@@ -84,6 +99,26 @@ SCENES: Mapping[str, Scene] = {
         vanishing={"aachen": ("sums", "votes", 0)},
         method="wanda",
         pattern="3:4",
+    ),
+    "encrypted": Scene(
+        about="Five institutions encrypt their votes, in two layers with different cohorts; erfurt commits to its "
+        "ciphertexts and does not hand them over, so the custodian counts without it.",
+        tensors=((4, 6, "float32"), (3, 8, "bfloat16")),
+        capacities=("1", "1", "1", "0.5", "1"),
+        parameters={"minimum_cohort": 4, "minimum_contributors": 3, "dropouts": 1, "digits_per_word": 4},
+        vanishing={"erfurt": ("confirmed", "votes", 0)},
+        witness=True,
+        custodian=True,
+    ),
+    "encrypted_unproven": Scene(
+        about="Three institutions encrypt their votes; aachen vanishes before its proof of the counts, and no witness "
+        "may stand in.",
+        tensors=((3, 8, "float32"),),
+        capacities=("1", "1", "1"),
+        parameters={"minimum_cohort": 2, "minimum_contributors": 2, "digits_per_word": 6},
+        vanishing={"aachen": ("sums", "votes", 0)},
+        witness=True,
+        custodian=True,
     ),
 }
 
@@ -132,6 +167,7 @@ def record(stage: Stage, scene: Scene) -> list[Vector]:
     def record(sender: str, to: list[str], envelope: Envelope) -> None:
         events.append({"from": sender, "to": to, "envelope": as_json(envelope)})
         envelopes.append(envelope)
+        stage.entries.append(envelope)
 
     server, coordinator = stage.charter.server, stage.coordinator
     upward = {name: institution.start() for name, institution in stage.institutions.items()}
@@ -144,6 +180,14 @@ def record(stage: Stage, scene: Scene) -> list[Vector]:
         if not downward and coordinator.missing():
             events.append({"deadline": server})
             downward = coordinator.close()
+        custodian = stage.charter.custodian
+        if custodian is not None and coordinator.missing() == (custodian.name,):
+            (receivers, envelope), *_ = listed(downward)
+            record(server, receivers, envelope)
+            events[-1]["evidence"] = {}
+            word = stage.count(stage.entries)
+            record(custodian.name, [server], word)
+            downward = coordinator.receive(word)
         if coordinator.waits_for_witness:
             word = stage.attest(envelopes)
             record("auditor", [server], word)
@@ -188,7 +232,8 @@ def setting(name: str, scene: Scene) -> Vector:
             }
         )
         weights[f"layers.{layer}.weight"] = W
-    participants = ["coordinator", *names, *(["auditor"] if scene.witness else [])]
+    others = [*(["custodian"] if scene.custodian else []), *(["auditor"] if scene.witness else [])]
+    participants = ["coordinator", *names, *others]
     keys = {who: Ed25519PrivateKey.from_private_bytes(signing_key(who)) for who in participants}
     public = {who: key.public_key().public_bytes_raw().hex() for who, key in keys.items()}
     charter = {
@@ -209,9 +254,10 @@ def setting(name: str, scene: Scene) -> Vector:
             "rest": {other: tensor_digest(data) for other, data in REST.items()},
         },
         "parameters": {"dropout_margin": 0, "colluders": 0, "dropouts": 0, "clip": "0.75", **scene.parameters},
+        "votes": votes_of(name, public["custodian"], 1) if scene.custodian else {"backend": "masked"},
         "witness": {"name": "auditor", "public_key": public["auditor"]} if scene.witness else None,
     }
-    return {
+    given = {
         "charter": charter,
         "round": 0,
         "time": TIME,
@@ -219,6 +265,24 @@ def setting(name: str, scene: Scene) -> Vector:
         "weights": {tensor: W.tobytes().hex() for tensor, W in weights.items()},
         "institutions": {who: opinion(scene, weights, rng) for who in names},
     }
+    return with_keys(given, name) if scene.custodian else given
+
+
+def votes_of(run: str, public_key: str, rounds: int) -> Vector:
+    """A charter's `votes`, where they are encrypted."""
+    contexts = [hashlib.sha256(context_of(run, number)).hexdigest() for number in range(rounds)]
+    custodian = {"name": "custodian", "public_key": public_key}
+    return {"backend": "ckks", "custodian": custodian, "contexts": contexts}
+
+
+def with_keys(given: Vector, run: str) -> Vector:
+    """A round's `input` with what ciphertexts are made of."""
+    number = given["round"]
+    institutions = {
+        who: {**own, "streams": {lane: stream_of(run, number, who, lane) for lane in own["kept"]}}
+        for who, own in given["institutions"].items()
+    }
+    return {**given, "institutions": institutions, "custodian": {"secret": key_of(run, number)}}
 
 
 def opinion(scene: Scene, weights: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Vector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,8 @@ from fedspallm_secure.charter import sign_charter
 from fedspallm_secure.messages import canonical
 from fedspallm_secure.secagg import Entropy
 from protocol.vectors.making.editor import identity
-from protocol.vectors.making.rounds import TIME, Scene, opinion, record, setting
+from protocol.vectors.making.fixed_ckks import context_of
+from protocol.vectors.making.rounds import TIME, Scene, opinion, record, setting, votes_of, with_keys
 from protocol.vectors.making.stage import DTYPES, Stage
 
 __all__ = ["RUNS", "Played", "play_run"]
@@ -80,6 +82,19 @@ RUNS: Mapping[str, _Run] = {
         ),
         ("0.5",),
     ),
+    "encrypted": _Run(
+        Scene(
+            about="Four institutions encrypt their votes, in two rounds; celle commits to its ciphertexts in the first "
+            "and does not hand them over, and is back in the second.",
+            tensors=((3, 8, "float32"),),
+            capacities=("1", "1", "1", "1"),
+            parameters={**_SMALL, "minimum_cohort": 4, "dropouts": 1},
+            vanishing={"celle": ("confirmed", "votes", 0)},
+            method="wanda",
+            custodian=True,
+        ),
+        ("0.25", "2:4"),
+    ),
 }
 
 
@@ -88,8 +103,11 @@ def play_run(name: str) -> Played:
     run = RUNS[name]
     given = setting(name, run.scene)
     charter = {**given["charter"], "schedule": list(run.schedule)}
+    if run.scene.custodian:
+        public = charter["votes"]["custodian"]["public_key"]
+        charter["votes"] = votes_of(name, public, len(run.schedule))
     weights, institutions = given["weights"], given["institutions"]
-    files, blobs, envelopes, stated = {}, dict[str, str](), list[Json](), list[list[str]]()
+    files, blobs, envelopes, stated = {}, dict[str, Any](), list[Json](), list[list[str]]()
     before: Stage | None = None
     with TemporaryDirectory() as folder:
         for number, pattern in enumerate(run.schedule):
@@ -98,6 +116,10 @@ def play_run(name: str) -> Played:
                 rng = np.random.default_rng(number)
                 institutions = {who: opinion(scene, _matrices(charter, weights), rng) for who in institutions}
             of_round = {**given, "charter": charter, "round": number, "weights": weights, "institutions": institutions}
+            if run.scene.custodian:
+                of_round = with_keys(of_round, name)
+                context = context_of(name, number)
+                blobs[hashlib.sha256(context).hexdigest()] = context.hex()
             stage = Stage(of_round, Path(folder) / str(number), partial(_source, name, number), before)
             envelopes += [event["envelope"] for event in record(stage, scene) if "envelope" in event]
             files[f"checkpoints/{number + 1:04}.note"] = stage.checkpoint(TIME)
@@ -105,7 +127,8 @@ def play_run(name: str) -> Played:
             blobs |= stage.stored()
             weights, before = stage.weights(), stage
     assert before is not None
-    names = [charter["server"], *given["institutions"], *([charter["witness"]["name"]] if charter["witness"] else [])]
+    others = [charter["votes"].get("custodian"), charter["witness"]]
+    names = [charter["server"], *given["institutions"], *(other["name"] for other in others if other)]
     signed = sign_charter(before.charter, [identity(who) for who in names])
     files |= {
         "charter.json": rfc8785.dumps(charter).decode(),

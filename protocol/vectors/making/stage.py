@@ -6,17 +6,19 @@ institution draws; with these the package says the same words again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Charter, Policy, Tensor
+from fedspallm_secure.charter import Charter, CkksVotes, Policy, Tensor
 from fedspallm_secure.messages import Envelope, Identity, canonical
 from fedspallm_secure.rounds import (
     AddingUp,
@@ -25,14 +27,18 @@ from fedspallm_secure.rounds import (
     LocalTelemetry,
     Member,
     Outcome,
+    OwnCiphertexts,
     PublicWeights,
     attest_sum,
+    count_votes,
     plan_round,
 )
 from fedspallm_secure.secagg import Delivery, Entropy
 from fedspallm_secure.tlog import Chain, Evidence, HeldLog, LogView, origin_of
 from fedspallm_secure.transcript import BlobStore
+from fedspallm_secure.votes import Custodian
 from fedspallm_secure.workspace import Journal, LayerStore
+from protocol.vectors.making.fixed_ckks import FixedEncryptor, FixedKey, payload
 
 __all__ = ["ANY_CHARTER", "DTYPES", "Stage", "as_json", "drawn", "listed"]
 
@@ -89,11 +95,14 @@ class Stage:
         origin = origin_of(self.plan.context.digest)
         self.log: HeldLog = HeldLog(origin) if before is None else before.log
         outcome = Outcome(self.plan, public, self.blobs)
-        adding = AddingUp(self.blobs)
+        adding = AddingUp(self.blobs, self.plan.ckks)
         self.coordinator: CoordinatorRound = CoordinatorRound(self.plan, server, outcome, adding, self.model, self.log)
         self.institutions: dict[str, InstitutionRound] = {}
+        self.ciphertexts: dict[str, dict[str, Any]] = {}
+        self.entries: list[Envelope] = [] if before is None else [*before.entries]
         self.views = {name: LogView(origin, self.charter.server_key) for name in given["institutions"]}
         self._witness = Chain()
+        self._key = None if self.plan.ckks is None else FixedKey(self.plan.ckks, given["custodian"]["secret"])
         if before is not None:
             self.views, self._witness = before.views, before._witness
         for name, own in given["institutions"].items():
@@ -108,17 +117,19 @@ class Stage:
                 LocalTelemetry(own["tokens"], own["loss"] / _MILLION),
                 self.blobs,
                 None,
+                self._own_ciphertexts(name, own, folder),
             )
 
-    def put(self, blobs: Mapping[str, str]) -> None:
-        """Store payloads under the names they are said to have: digest -> bytes in hexadecimal."""
+    def put(self, blobs: Mapping[str, Any]) -> None:
+        """Store payloads under the names they are said to have."""
         self.blobs.folder.mkdir(parents=True, exist_ok=True)
-        for name, data in blobs.items():
-            (self.blobs.folder / name).write_bytes(bytes.fromhex(data))
+        for name, given in blobs.items():
+            (self.blobs.folder / name).write_bytes(payload(given))
 
-    def stored(self) -> dict[str, str]:
-        """All payloads, by digest."""
-        return {path.name: path.read_bytes().hex() for path in sorted(self.blobs.folder.iterdir())}
+    def stored(self) -> dict[str, Any]:
+        """All payloads, by digest; of ciphertexts, how they are made."""
+        made = {path.name: path.read_bytes().hex() for path in sorted(self.blobs.folder.iterdir())}
+        return made | {name: recipe for name, recipe in self.ciphertexts.items() if name in made}
 
     def weights(self) -> dict[str, str]:
         """The new model's pruned tensors, as hexadecimal bytes."""
@@ -146,6 +157,32 @@ class Stage:
         assert self.charter.witness is not None
         witness = self.identities[self.charter.witness.name]
         return attest_sum(self.plan, witness, log, self.blobs, self._witness)
+
+    def count(self, log: Sequence[Envelope]) -> Envelope:
+        """The custodian's word."""
+        votes = self.charter.votes
+        assert isinstance(votes, CkksVotes)
+        assert self._key is not None
+        public = SimpleNamespace(parameters=self._key.parameters, digest=votes.contexts[self.plan.context.round])
+        custodian = Custodian(cast(Any, SimpleNamespace(public=public)), cast(Any, self._key), Journal())
+        return count_votes(self.plan, self.identities[votes.custodian.name], custodian, log, self.blobs)
+
+    def _own_ciphertexts(self, name: str, own: Mapping[str, Any], folder: Path) -> OwnCiphertexts | None:
+        """An institution's, and in `ciphertexts` how they are made."""
+        if self._key is None:
+            return None
+        context, streams = self.plan.context, []
+        for lane in context.lanes_of(context.indices[name]):
+            streams.append(own["streams"][lane.name])
+            recipe = {
+                "clients": self._key.parameters.clients,
+                "secret": self._key.key,
+                "stream": streams[-1],
+                "votes": own["kept"][lane.name],
+            }
+            self.ciphertexts[hashlib.sha256(payload(recipe)).hexdigest()] = recipe
+        store = BlobStore(folder / f"{name}-ciphertexts")
+        return OwnCiphertexts(cast(Any, FixedEncryptor(self._key, streams)), store)
 
     def _write(self, store: LayerStore, weights: Mapping[str, str], kept: Mapping[str, str] | None) -> None:
         for layer in range(self.charter.base.layers):

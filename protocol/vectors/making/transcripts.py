@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fedspallm_secure.audit import Verdict, audit
+from protocol.vectors.making.fixed_ckks import payload
 from protocol.vectors.making.forger import Forger
 from protocol.vectors.making.rounds import REST
 from protocol.vectors.making.stage import DTYPES
@@ -44,7 +45,7 @@ def audited(given: Json, good: Mapping[str, Json]) -> Verdict:
         for path, text in whole["files"].items():
             _write(folder / "transcript" / path, text.encode())
         for blob, data in whole["blobs"].items():
-            _write(folder / "transcript" / "blobs" / blob, bytes.fromhex(data))
+            _write(folder / "transcript" / "blobs" / blob, payload(data))
         base, model = (_folder(folder / which, tensors, whole[which]) for which in ("base", "model"))
         return audit(folder / "transcript", depth=given["depth"], base=base, model=model)
 

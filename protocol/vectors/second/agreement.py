@@ -11,6 +11,7 @@ from itertools import pairwise
 from math import floor
 from typing import Any
 
+from protocol.vectors.second.ckks import Parameters, choose
 from protocol.vectors.second.encoding import (
     count,
     decimal,
@@ -35,6 +36,9 @@ __all__ = ["Group", "Lane", "Round", "assign_layers", "check_charter", "read_cha
 _TELEMETRY = "fedspallm-secure/telemetry"
 _SPARSITY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?|[0-9]{1,18}/[1-9][0-9]{0,17}")
 _N_OF_M = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
+
+_masked = members(backend=one_of("masked"))
+_encrypted = members(backend=one_of("ckks"), custodian=members(name=name, public_key=hex32), contexts=listed(hex32))
 
 _charter = members(
     version=one_of("fedspallm-secure/charter/v1"),
@@ -68,6 +72,7 @@ _charter = members(
         digits_per_word=count,
         clip=decimal,
     ),
+    votes=lambda value: _masked(value) or _encrypted(value),
     witness=nullable(members(name=name, public_key=hex32)),
 )
 
@@ -83,11 +88,13 @@ def read_charter(text: str) -> dict[str, Any]:
 
 
 def check_charter(charter: Mapping[str, Any], round_index: int = 0) -> None:
-    """G1 to G12."""
+    """G1 to G12, and G16."""
     require("G1", _charter(charter))
     clients = [(member["name"], member["public_key"]) for member in charter["roster"]]
     everybody = [(charter["server"], charter["server_key"]), *clients]
-    witness = charter["witness"]
+    votes, witness = charter["votes"], charter["witness"]
+    if votes["backend"] == "ckks":
+        everybody.append((votes["custodian"]["name"], votes["custodian"]["public_key"]))
     if witness is not None and (witness["name"], witness["public_key"]) not in clients:
         everybody.append((witness["name"], witness["public_key"]))
     require("G2", all(len(set(column)) == len(everybody) for column in zip(*everybody, strict=True)))
@@ -105,6 +112,8 @@ def check_charter(charter: Mapping[str, Any], round_index: int = 0) -> None:
     require("G8", len(patterns) > 0 and all(pattern is not None for pattern in patterns))
     sparsities = [pattern[0] for pattern in patterns if pattern is not None]
     require("G8", all(earlier <= later for earlier, later in pairwise(sparsities)))
+    if votes["backend"] == "ckks":
+        require("G16", len(votes["contexts"]) == len(set(votes["contexts"])) == len(patterns))
     groups = [pattern[1] for pattern in patterns if pattern is not None and pattern[1] > 1]
     require("G9", not any(tensor["columns"] % group for group in groups for tensor in base["pruned"]))
     require("G10", charter["method"] != "sparsegpt" or Fraction(numbers["clip"]) > 0)
@@ -186,12 +195,17 @@ class Round:
         base = charter["base"]
         self.start = start or digest({one["name"]: one["digest"] for one in base["pruned"]} | base["rest"])
         self.sparsity, self.group_of_columns = pattern
+        self.custodian: str | None = None
+        if charter["votes"]["backend"] == "ckks":
+            self.custodian = charter["votes"]["custodian"]["name"]
 
     @cached_property
     def keys(self) -> dict[str, str]:
         """Everybody's Ed25519 public key."""
         keys = {member["name"]: member["public_key"] for member in self.charter["roster"]}
         keys[self.server] = self.charter["server_key"]
+        if self.custodian is not None:
+            keys[self.custodian] = self.charter["votes"]["custodian"]["public_key"]
         if self.charter["witness"] is not None:
             keys[self.charter["witness"]["name"]] = self.charter["witness"]["public_key"]
         return keys
@@ -205,7 +219,7 @@ class Round:
 
     @cached_property
     def lanes(self) -> list[Lane]:
-        """The tensors' lanes, and the telemetry's as the last one."""
+        """The tensors' lanes, and the telemetry's as the last one where votes are masked."""
         lanes = []
         for index, tensor in enumerate(self.charter["base"]["pruned"]):
             cohort = self.cohorts[tensor["layer"]]
@@ -214,9 +228,25 @@ class Round:
                 "values": values_packing(len(cohort), self.parameters["digits_per_word"]),
             }
             lanes.append(Lane(index, tensor["name"], tensor["rows"] * tensor["columns"], cohort, packing))
+        if self.custodian is not None:
+            return lanes
         wide = Packing(len(self.roster), 2**28 - 1, 1)
         everybody = tuple(sorted(self.everybody))
         return [*lanes, Lane(len(lanes), _TELEMETRY, 2, everybody, {"votes": wide, "values": wide})]
+
+    @cached_property
+    def ckks(self) -> Parameters:
+        """How votes are encrypted."""
+        return choose(len(self.roster))
+
+    def ciphertext_words(self, lane: Lane) -> int:
+        """Words of one client's encrypted votes."""
+        return self.ckks.words(lane.length)
+
+    @property
+    def tensors(self) -> list[Lane]:
+        """The lanes that carry weights."""
+        return self.lanes[: len(self.charter["base"]["pruned"])]
 
     @cached_property
     def groups(self) -> list[Group]:

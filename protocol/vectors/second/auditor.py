@@ -7,6 +7,7 @@ from typing import Any
 
 from protocol.vectors.second.agreement import Lane, Round
 from protocol.vectors.second.encoding import canonical
+from protocol.vectors.second.encrypted import counted_in
 from protocol.vectors.second.log import Log
 from protocol.vectors.second.outcome import Outcome, words_of
 from protocol.vectors.second.products import check_proofs, totals
@@ -71,6 +72,24 @@ class _Auditor(Server):
         if self.full:
             require("W6", self._added(lane, unmasking) == words_of("W6", blob, self._blobs), lane.name)
         return blob
+
+    def _check_released(self, sender: int) -> None:
+        """At full depth, when they are added up."""
+
+    def _counted(self, lane: Lane, blob: dict[str, Any], sent: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        if self._which not in self.in_log:
+            raise IncompleteError(f"nobody published the {self._which}")
+        sums = self.in_log[self._which]
+        if lane.index == 0:
+            totals(self._round, self._outcome, sums, self._lengths, self._check_counted)
+            self._check_possible(sums)
+        if self.full:
+            return super()._counted(lane, blob, sent)
+        return {name: blob[name] for name in ("lane", "words", "blob")}
+
+    def _check_counted(self) -> None:
+        """C45 to C47; C48 follows from what was collected."""
+        counted_in(self._round, self.in_log["votes"], self._survivors)
 
     def _check_possible(self, sums: dict[str, Any]) -> None:
         """C31 and C32."""

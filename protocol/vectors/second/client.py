@@ -9,6 +9,7 @@ from typing import Any
 from protocol.vectors.second import crypto
 from protocol.vectors.second.agreement import Group, Lane, Round
 from protocol.vectors.second.encoding import digest
+from protocol.vectors.second.encrypted import commitments, counted_in
 from protocol.vectors.second.log import View
 from protocol.vectors.second.outcome import Outcome, blob_of
 from protocol.vectors.second.participation import Participation
@@ -25,6 +26,7 @@ _DUE = {
     ("voted", "survivors"): "votes confirmed",
     ("votes confirmed", "confirmed"): "votes unmasked",
     ("votes unmasked", "sums"): "counts proved",
+    ("released", "sums"): "counts proved",
     ("counts proved", "proofs"): "checked",
     ("counts proved", "attested"): "checked",
     ("counts proved", "unproven"): "done",
@@ -105,6 +107,8 @@ class Client:
         }
         before = self._state
         self._state = _DUE[before, kind]
+        if self._state == "votes unmasked" and self._round.custodian is not None:
+            self._state = "released"
         try:
             answer = take[kind](body)
         except CheckError:
@@ -225,7 +229,7 @@ class Client:
         if exchange.attempt:
             return self._value()
         self._state = "voted"
-        return self._send("votes")
+        return self._send("votes") if self._round.custodian is None else self._encrypt()
 
     def _take_survivors(self, body: dict[str, Any]) -> dict[str, Any]:
         which = "votes" if self._state.startswith("votes") else "values"
@@ -240,6 +244,8 @@ class Client:
         require("C23", body["survivors"] == chosen)
         survivors = self._participation.survivors[which]
         check_quorum(self._round, body, self._round.groups_of(self._index), survivors)
+        if self._state == "released":
+            return self._release()
         held = self._in_sum[which].shares
         groups = []
         for group in self._round.groups_of(self._index):
@@ -251,6 +257,17 @@ class Client:
                     entry[kind][self._round.roster[owner]] = share.hex()
             groups.append(entry)
         return self._of_sum("unmask", which, groups=groups)
+
+    def _encrypt(self) -> dict[str, Any]:
+        """Step 5 of encrypted votes: digests of ciphertexts that nobody gets yet."""
+        return self._body("encrypted", lanes=commitments(self._round, self._index, self._institution.ciphertexts))
+
+    def _release(self) -> dict[str, Any]:
+        """Step 9 of encrypted votes: the ciphertexts, where everybody finds them."""
+        mine = self._institution.ciphertexts
+        for blob in commitments(self._round, self._index, mine):
+            self._blobs[blob["blob"]] = mine[blob["lane"]]
+        return self._body("release", survivors=self._confirmed[1])
 
     def _secret(self, group: Group, which: str, peer: int) -> bytes:
         exchange = self._in_sum[which]
@@ -283,7 +300,7 @@ class Client:
     def _digits(self, lane: Lane, which: str) -> list[int]:
         """This client's digits of a lane."""
         mine = self._institution
-        if lane is self._round.lanes[-1]:
+        if lane not in self._round.tensors:
             return list(mine.telemetry) if which == "votes" else self._clipped()
         if which == "votes":
             return [int(stays) for stays in mine.kept[lane.name]]
@@ -297,7 +314,9 @@ class Client:
     def _clipped(self) -> list[int]:
         """Telemetry with the values."""
         at_bound = entries = 0
-        for lane in self._round.lanes_of(self._index)[:-1]:
+        for lane in self._round.lanes_of(self._index):
+            if lane not in self._round.tensors:
+                continue
             digits = self._changes(lane)
             entries += len(digits)
             at_bound += sum(digit in (0, lane.packing["values"].q) for digit in digits)
@@ -307,7 +326,7 @@ class Client:
         which = "votes" if self._state == "counts proved" else "values"
         self._check_attempt(body, which)
         lengths = [lane.length for lane in self._round.lanes] if which == "votes" else self._lengths
-        self._totals = totals(self._round, self._outcome, body, lengths)
+        self._totals = totals(self._round, self._outcome, body, lengths, lambda: self._check_counted(body))
         own = {group.index: [0, 0] for group in self._round.groups_of(self._index)}
         for lane in self._round.lanes_of(self._index):
             digits = self._digits(lane, which)
@@ -318,6 +337,12 @@ class Client:
         mine, challenge = self._round.groups_of(self._index), bytes.fromhex(digest(body))
         products = [[self._product(own, group, m, which, challenge) for m in range(2)] for group in mine]
         return self._of_sum("proof", which, products=products)
+
+    def _check_counted(self, body: dict[str, Any]) -> None:
+        """C45 to C48."""
+        counted = counted_in(self._round, body, self._confirmed[1])
+        if counted is not None:
+            self._participation = self._participation.after_collected("C48", counted["contributors"], self._index)
 
     def _product(self, own: dict[int, list[int]], group: Group, m: int, which: str, challenge: bytes) -> str:
         me, total = self._index, own[group.index][m]
@@ -333,6 +358,7 @@ class Client:
         if body["kind"] == "proofs":
             check_proofs(self._round, body, self._participation.survivors[which], self._totals)
         else:
+            require("C51", published["counted"] is None)
             attest, witness = self._round.open(body["attestation"]), self._round.charter["witness"]
             require("C37", witness is not None and attest["sender"] == witness["name"] and attest["kind"] == "attest")
             named = (attest["sum"], attest["attempt"], attest["sums"])

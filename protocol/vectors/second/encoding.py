@@ -145,6 +145,7 @@ def _signatures(value: Any) -> bool:
 _envelope = members(payloadType=_text, payload=_text, signatures=_signatures)
 _by_sum = members(votes=nullable(hex32), values=nullable(hex32))
 _lanes = listed(members(lane=lane_name, words=count, blob=hex32))
+_counted_lanes = listed(members(lane=lane_name, words=count, blob=hex32, ciphertexts=hex32))
 _sum = {"sum": one_of("votes", "values"), "attempt": count}
 _head = members(size=count, root=hex32)
 _linked = {"prev": nullable(hex32), "seen": nullable(_head)}
@@ -171,7 +172,11 @@ _BODIES: Mapping[str, Mapping[str, Form]] = {
         **_sum,
         "groups": listed(members(seeds=mapping(name, _hex33), keys=mapping(name, _hex33))),
     },
-    "sums": {**_sum, "lanes": _lanes},
+    "sums": {**_sum, "lanes": _lanes, "counted": nullable(_envelope)},
+    "encrypted": {**_linked, "lanes": _lanes},
+    "release": {**_linked, "survivors": hex32},
+    "collected": {"survivors": hex32, "contributors": listed(name), "log": _head},
+    "counted": {**_linked, "survivors": hex32, "contributors": listed(name), "lanes": _counted_lanes},
     "proof": {**_linked, **_sum, "products": listed(_pair)},
     "proofs": {**_sum, "proofs": listed(_envelope)},
     "attest": {**_linked, **_sum, "sums": hex32},

@@ -11,7 +11,7 @@ from protocol.vectors.second.refusal import require
 
 __all__ = ["Log", "View"]
 
-_LINKED = ("advertise", "share", "masked", "unmask", "proof", "attest", "model")
+_LINKED = (*("advertise", "share", "masked", "encrypted", "release", "counted", "unmask", "proof", "attest", "model"),)
 
 
 class Log:

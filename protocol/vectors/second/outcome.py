@@ -63,8 +63,9 @@ class Outcome:
 
     def lengths(self, sums: Mapping[str, Any], participation: Participation) -> list[int]:
         """Digits of each lane in values."""
-        lanes = self._round.lanes
-        return [*(len(self.positions(lane, sums, participation)) for lane in lanes[:-1]), lanes[-1].length]
+        tensors = self._round.tensors
+        lengths = [len(self.positions(lane, sums, participation)) for lane in tensors]
+        return [*lengths, *(lane.length for lane in self._round.lanes[len(tensors) :])]
 
     def weights(
         self, counts: Mapping[str, Any], values: Mapping[str, Any] | None, participation: Participation

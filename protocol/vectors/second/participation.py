@@ -58,6 +58,14 @@ class Participation:
             survivors={**self.survivors, which: survivors},
         )
 
+    def after_collected(self, check: str, names: list[str], client: int | None) -> Participation:
+        """C48 and K6: whose encrypted votes are counted."""
+        contributors = self.round.indices(check, names, self.survivors["votes"])
+        require(check, client is None or client in contributors)
+        for group in self.round.groups:
+            require(check, len(contributors & set(group.cohort)) >= group.quorum)
+        return replace(self, survivors={**self.survivors, "votes": contributors})
+
     def after_again(self, body: dict[str, Any], client: int | None) -> Participation:
         """C40 to C42."""
         gone = self.round.indices("C40", body["gone"], self.survivors["votes"])

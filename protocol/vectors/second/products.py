@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from protocol.vectors.second import crypto
@@ -20,7 +20,13 @@ def public_vector(sums: dict[str, Any], m: int, lane: Lane, length: int) -> list
     return [word % 2**61 for word in crypto.keystream(key, length)]
 
 
-def totals(the_round: Round, outcome: Outcome, sums: dict[str, Any], lengths: Sequence[int]) -> dict[int, list[int]]:
+def totals(
+    the_round: Round,
+    outcome: Outcome,
+    sums: dict[str, Any],
+    lengths: Sequence[int],
+    check_counted: Callable[[], None] = lambda: None,
+) -> dict[int, list[int]]:
     """C28 to C30, and <r, published digits> by group and modulus.
 
     Args:
@@ -28,10 +34,12 @@ def totals(the_round: Round, outcome: Outcome, sums: dict[str, Any], lengths: Se
         outcome: of the round.
         sums: the body of `sums`.
         lengths: digits of each lane.
+        check_counted: C45 to C48, between C28 and what needs payloads.
     """
     lanes, which = the_round.lanes, sums["sum"]
     due = [(lane.name, lane.packing[which].words(length)) for lane, length in zip(lanes, lengths, strict=True)]
     require("C28", [(blob["lane"], blob["words"]) for blob in sums["lanes"]] == due)
+    check_counted()
     found = {group.index: [0, 0] for group in the_round.groups}
     for lane, blob, length in zip(lanes, sums["lanes"], lengths, strict=True):
         published = outcome.digits(lane, which, blob, length)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from protocol.vectors.second import ckks
 from protocol.vectors.second.agreement import Round, check_charter
 from protocol.vectors.second.client import Client
 from protocol.vectors.second.encoding import seal
+from protocol.vectors.second.encrypted import count
 from protocol.vectors.second.log import Log, View
 from protocol.vectors.second.model import tensor_digest
 from protocol.vectors.second.note import origin_of
 from protocol.vectors.second.outcome import Outcome
+from protocol.vectors.second.payloads import payload, recipe
 from protocol.vectors.second.refusal import require
 from protocol.vectors.second.secrets import Institution
 from protocol.vectors.second.server import Server
@@ -26,18 +30,20 @@ class Replay:
 
     Args:
         given: the vector's `input`.
-        blobs: digest -> bytes in hexadecimal, which replace what anybody makes.
+        blobs: digest -> payload, which replace what anybody makes.
     """
 
-    def __init__(self, given: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
+    def __init__(self, given: Mapping[str, Any], blobs: Mapping[str, Any]) -> None:
         check_charter(given["charter"], given["round"])
         self.round = Round(dict(given["charter"]), given["round"])
         weights = {name: bytes.fromhex(data) for name, data in given["weights"].items()}
         for tensor in self.round.charter["base"]["pruned"]:
             found = tensor_digest(weights[tensor["name"]], tensor["dtype"], tensor["rows"], tensor["columns"])
             require("C44", found == tensor["digest"])
+        self.recipes: dict[str, Any] = {}  # digest -> how ciphertexts are made
+        self._secret = given["custodian"]["secret"] if "custodian" in given else ""
         self._signing = {name: bytes.fromhex(key) for name, key in given["signing"].items()}
-        self.blobs = _Blobs({name: bytes.fromhex(data) for name, data in blobs.items()})
+        self.blobs = _Blobs({name: payload(data) for name, data in blobs.items()})
         self.outcome = Outcome(self.round, weights, self.blobs)
         origin, key = origin_of(self.round.digest), self._signing[self.round.server]
         self._log = Log(origin, key)
@@ -74,7 +80,9 @@ class Replay:
             else:
                 witness = self.round.charter["witness"]
                 self._expect(number, to, [self.round.server])
-                if sender in self.clients or witness is None or sender != witness["name"]:
+                if sender == self.round.custodian:
+                    self._expect(number, self.count(self._entries), envelope)
+                elif sender in self.clients or witness is None or sender != witness["name"]:
                     self._expect(number, self._answers.pop(sender, None), envelope)
                 else:
                     self._expect(number, self.attest(self._entries), envelope)
@@ -95,6 +103,26 @@ class Replay:
         witness = self.round.charter["witness"]["name"]
         return attest(self.round, self._signing[witness], log, self.blobs, self._views[witness])
 
+    def count(self, log: list[Any]) -> Any:
+        """The custodian's word, with the secret key that the vector gives away."""
+        secret = ckks.secret_key(bytes.fromhex(self._secret))
+        decrypt = partial(ckks.decrypt, self.round.ckks, secret)
+        name = self.round.custodian or ""
+        return count(self.round, self._signing[name], decrypt, log, self.blobs, self._views[name])
+
+    def _ciphertexts(self, own: Mapping[str, Any]) -> dict[str, bytes]:
+        """An institution's, which follow from what they are drawn from."""
+        made = {}
+        for lane, stream in own.get("streams", {}).items():
+            given = recipe(len(self.round.roster), self._secret, stream, own["kept"][lane])
+            made[lane] = payload(given)
+            self.recipes[hashlib.sha256(made[lane]).hexdigest()] = given
+        return made
+
+    def made(self) -> dict[str, Any]:
+        """All payloads, by digest; of ciphertexts, how they are made."""
+        return {name: self.recipes.get(name, data.hex()) for name, data in sorted(self.blobs.made.items())}
+
     def _expect(self, number: int, ours: Any, theirs: Any) -> None:
         if ours != theirs:
             raise ValueError(f"event {number} is not what we would have sent, or not to those")
@@ -112,6 +140,7 @@ class Replay:
             {tensor: [bit == "1" for bit in bits] for tensor, bits in own["kept"].items()},
             {tensor: bytes.fromhex(data) for tensor, data in own["pruned"].items()},
             (own["tokens"], own["loss"]),
+            self._ciphertexts(own),
         )
 
 
@@ -135,14 +164,21 @@ def refuse(given: Mapping[str, Any], good: Mapping[str, Any]) -> None:
         given: a bad vector's `input`.
         good: `input` and `output` of the round it names.
     """
-    weights = given.get("weights", good["input"]["weights"])
-    replay = Replay({**good["input"], "weights": weights}, given.get("blobs", {}))
+    weights, blobs = given.get("weights", good["input"]["weights"]), given.get("blobs", {})
+    to_custodian = given["to"] == "custodian"
+    replay = Replay({**good["input"], "weights": weights}, {} if to_custodian else blobs)
     events = good["output"]["events"][: given["after"]]
     replay.take(events)
+    if to_custodian:
+        replay.blobs.update({name: payload(data) for name, data in blobs.items()})
     if "log" in given:
         log = {number: event.get("envelope") for number, event in enumerate(events)}
         log |= {int(number): envelope for number, envelope in given["log"].items()}
-        replay.attest([envelope for _, envelope in sorted(log.items()) if envelope is not None])
+        shown = [envelope for _, envelope in sorted(log.items()) if envelope is not None]
+        if to_custodian:
+            replay.count(shown)
+        else:
+            replay.attest(shown)
     for one in given.get("deliver", []):
         if given["to"] == replay.round.server:
             replay.server.receive(one["envelope"])

@@ -49,6 +49,8 @@ def check_signatures(charter: Mapping[str, Any], signed: Any) -> list[str]:
     keys[charter["server"]] = charter["server_key"]
     if charter["witness"] is not None:
         keys[charter["witness"]["name"]] = charter["witness"]["public_key"]
+    if charter["votes"]["backend"] == "ckks":
+        keys[charter["votes"]["custodian"]["name"]] = charter["votes"]["custodian"]["public_key"]
     signers = [one["keyid"] for one in signed["signatures"]]
     require("G14", sorted(signers) == sorted(keys), f"{signers}")
     payload = canonical(charter)
@@ -91,6 +93,8 @@ def check_admitted(charter: Mapping[str, Any], roster: Mapping[str, Any]) -> Non
     keys, revoked = _keys(roster), {one["public_key"] for one in roster["revoked"]}
     clients = [(member["name"], member["public_key"]) for member in charter["roster"]]
     others = [(charter["server"], charter["server_key"])]
+    if charter["votes"]["backend"] == "ckks":
+        others.append((charter["votes"]["custodian"]["name"], charter["votes"]["custodian"]["public_key"]))
     if charter["witness"] is not None:
         others.append((charter["witness"]["name"], charter["witness"]["public_key"]))
     require("R13", all(key not in revoked for _, key in clients + others))

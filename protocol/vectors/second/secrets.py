@@ -22,6 +22,7 @@ class Institution:
         kept: tensor's name -> its own mask.
         pruned: tensor's name -> bytes of its own pruned weights.
         telemetry: tokens, and loss in millionths of a nat.
+        ciphertexts: tensor's name -> its encrypted votes; none where votes are masked.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Institution:
     kept: dict[str, list[bool]]
     pruned: dict[str, bytes]
     telemetry: tuple[int, int]
+    ciphertexts: dict[str, bytes]
 
     def draw(self, number: int) -> bytes:
         """The next random bytes."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from protocol.vectors.second import crypto
 from protocol.vectors.second.agreement import Lane, Round
+from protocol.vectors.second.ckks import sum_digest
 from protocol.vectors.second.encoding import digest
+from protocol.vectors.second.encrypted import check_counted_lanes, check_encrypted, encrypted_sum
 from protocol.vectors.second.graph import quorum
 from protocol.vectors.second.log import Log
 from protocol.vectors.second.model import model_digest
@@ -55,6 +57,7 @@ class Server:
         self._which = "votes"
         self._attempt = 0
         self._used_keys: set[str] = set()
+        self._owners: dict[str, str] = {}  # digest of ciphertexts -> whose they are
         self._exchange: dict[str, dict[int, dict[str, Any]]] = {}
         self._of_sum: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
         self._attempts = {"votes": 0, "values": 0}
@@ -73,6 +76,8 @@ class Server:
         self.log.check_links(envelope, body)
         if body["kind"] == "attest":
             return self._logged(self._take_attest(body, envelope))
+        if body["kind"] == "counted":
+            return self._logged(self._take_counted(body, envelope))
         require("S1", body["sender"] in self._round.roster)
         sender = self._round.roster.index(body["sender"])
         require("S2", body["kind"] == self._kind, f"{body['kind']}; due: {self._kind}")
@@ -94,6 +99,7 @@ class Server:
         """The deadline passed."""
         if self._kind == "attest":
             return self._logged(self._send_unproven())
+        require("S30", self._kind != "counted")
         if self._kind == "model":
             needed = quorum(len(self._round.roster), self._round.parameters["colluders"])
             require("S20", len(self._came) >= needed)
@@ -128,6 +134,11 @@ class Server:
                     for lane in self._round.lanes_of(sender)
                 ]
                 require("S10", [(blob["lane"], blob["words"]) for blob in body["lanes"]] == due)
+            case "encrypted":
+                self._owners = check_encrypted("S23", "S24", self._round, body, self._owners)
+            case "release":
+                self._check_released(sender)
+                require("S25", body["survivors"] == self._survivors)
             case "confirm":
                 require("S12", body["survivors"] == self._survivors)
             case "unmask":
@@ -140,7 +151,7 @@ class Server:
 
     def _go_on(self) -> _Out:
         came, envelopes = dict(sorted(self._came.items())), dict(sorted(self._envelopes.items()))
-        if self._kind in ("advertise", "share", "masked", "confirm"):
+        if self._kind in ("advertise", "share", "masked", "encrypted", "confirm", "release"):
             for group in self._round.groups:
                 require("S16", len(set(group.cohort) & came.keys()) >= group.quorum)
         match self._kind:
@@ -155,11 +166,14 @@ class Server:
                 return out
             case "share":
                 return self._send_shares(came)
-            case "masked":
+            case "masked" | "encrypted":
                 return self._send_survivors(came)
+            case "release":
+                return self._send_collected(came)
             case "confirm":
                 signatures = self._quorum_of(envelopes)
-                self._wait("unmask", self._participation.survivors[self._which])
+                encrypted = self._which == "votes" and self._round.custodian is not None
+                self._wait("release" if encrypted else "unmask", self._participation.survivors[self._which])
                 return [self._in_sum("confirmed", survivors=self._survivors, signatures=signatures)]
             case "unmask":
                 return self._publish(came)
@@ -196,7 +210,7 @@ class Server:
         if self._attempt:
             self._begin_values()
         else:
-            self._wait("masked", came)
+            self._wait("masked" if self._round.custodian is None else "encrypted", came)
         return out
 
     def _participants(self, which: str) -> frozenset[int]:
@@ -254,11 +268,44 @@ class Server:
             self._participation,
             unmasks,
         )
-        lanes = [self._total(lane, unmasking) for lane in self._round.lanes]
-        self._wait("proof", self._participation.survivors[which])
-        message = self._in_sum("sums", lanes=lanes)
-        self._published[which] = self._round.open(message[1])
+        return self._send_sums([self._total(lane, unmasking) for lane in self._round.lanes], None)
+
+    def _send_sums(self, lanes: list[dict[str, Any]], counted: dict[str, Any] | None) -> _Out:
+        self._wait("proof", self._participation.survivors[self._which])
+        message = self._in_sum("sums", lanes=lanes, counted=counted)
+        self._published[self._which] = self._round.open(message[1])
         return [message]
+
+    def _check_released(self, sender: int) -> None:
+        """S26."""
+        for lane in self._round.lanes_of(sender):
+            encrypted_sum("S26", self._round, lane, {sender: self._masked[sender]}, self._blobs)
+
+    def _send_collected(self, came: dict[int, dict[str, Any]]) -> _Out:
+        names = self._round.names(came)
+        self._participation = self._participation.after_collected("S16", names, None)
+        self._wait("counted", ())
+        named = {"survivors": self._survivors, "contributors": names, "log": self.log.head()}
+        head = {"charter": self._round.digest, "round": self._round.index, "sender": self._round.server}
+        return [([self._round.custodian or ""], self._say({"kind": "collected", **head, **named}))]
+
+    def _take_counted(self, body: dict[str, Any], envelope: dict[str, Any]) -> _Out:
+        require("S2", self._kind == "counted", f"due: {self._kind}")
+        require("S27", body["sender"] == self._round.custodian)
+        contributors = self._participation.survivors["votes"]
+        due = (self._survivors, self._round.names(contributors))
+        require("S27", (body["survivors"], body["contributors"]) == due)
+        check_counted_lanes("S28", self._round, body)
+        sent = {client: self._masked[client] for client in contributors}
+        self.log.append(envelope)
+        lanes = [self._counted(lane, blob, sent) for lane, blob in zip(self._round.lanes, body["lanes"], strict=True)]
+        return self._send_sums(lanes, envelope)
+
+    def _counted(self, lane: Lane, blob: dict[str, Any], sent: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        """S29: a lane of `sums`, where the custodian counted it."""
+        found = sum_digest(encrypted_sum("S26", self._round, lane, sent, self._blobs))
+        require("S29", found == blob["ciphertexts"], lane.name)
+        return {name: blob[name] for name in ("lane", "words", "blob")}
 
     def _total(self, lane: Lane, unmasking: Unmasking) -> dict[str, Any]:
         """A lane of `sums`."""
@@ -279,7 +326,7 @@ class Server:
 
     def _send_proofs(self, envelopes: dict[int, dict[str, Any]]) -> _Out:
         if self._due - envelopes.keys():
-            if self._round.charter["witness"] is None:
+            if self._round.charter["witness"] is None or self._published[self._which]["counted"] is not None:
                 return self._send_unproven()
             self._kind = "attest"
             return []

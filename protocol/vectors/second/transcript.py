@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from protocol.vectors.second.encoding import canonical, open_envelope
 from protocol.vectors.second.log import Log
 from protocol.vectors.second.model import tensor_digest
 from protocol.vectors.second.note import origin_of, parse_checkpoint, read_note
+from protocol.vectors.second.payloads import payload
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.roster import check_signatures
 
@@ -56,6 +58,8 @@ def verify(given: Json, *, full: bool) -> Json:
     entries, log = _log(held, charter)
     stated = _follow(held, charter, entries, full)
     _check_notes(held, charter, entries, log)
+    for context in charter["votes"].get("contexts", ()):
+        require("T9", hashlib.sha256(held.blobs.get(context, b"")).hexdigest() == context)
     if held.model is not None and stated is not None:
         for tensor in charter["base"]["pruned"]:
             found = tensor_digest(held.model[tensor["name"]], tensor["dtype"], tensor["rows"], tensor["columns"])
@@ -65,12 +69,12 @@ def verify(given: Json, *, full: bool) -> Json:
     return {"outcome": outcome, "log": log.head(), "model": None if stated is None else stated[0]}
 
 
-def _raw(blobs: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: bytes.fromhex(data) for name, data in blobs.items()}
+def _raw(blobs: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: payload(data) for name, data in blobs.items()}
 
 
 def _charter(held: _Evidence) -> Json:
-    """T1 with G1 to G12, T2 with G13 to G15."""
+    """T1 with G1 to G12 and G16, T2 with G13 to G15."""
     text = held.files.get("charter.json", "")
     charter = read_charter(text)
     require("T1", canonical(charter).decode() == text)

@@ -35,11 +35,14 @@ def attest(
     from_server = [body for body in bodies if body["sender"] == the_round.server]
     sums = [body for body in from_server if body["kind"] == "sums"][-1]
     which, attempt = sums["sum"], sums["attempt"]
+    require("W7", sums["counted"] is None)
     participation = Participation(the_round)
     try:
         for body in from_server:
             if body["kind"] == "survivors":
                 participation = participation.after_survivors(body, None, ())
+            if body["kind"] == "collected":
+                participation = participation.after_collected("W2", body["contributors"], None)
             if body["kind"] == "again":
                 participation = participation.after_again(body, None)
     except CheckError as error:
