@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev,bench,ckks]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[run,dev,bench,ckks,dp]'
 	$(BIN)/python -m pip check
 	touch $@
 
