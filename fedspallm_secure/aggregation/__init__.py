@@ -2,11 +2,13 @@
 
 from fedspallm_secure.aggregation.average import average, sums_fit_counts
 from fedspallm_secure.aggregation.expansion import expand_groups, expand_mask, expand_tensor
+from fedspallm_secure.aggregation.moments import MomentQuantiser
 from fedspallm_secure.aggregation.quantise import Quantiser
 from fedspallm_secure.aggregation.rows import RowScales, row_scales
 from fedspallm_secure.aggregation.sampling import sample_layers
 
 __all__ = [
+    "MomentQuantiser",
     "Quantiser",
     "RowScales",
     "average",

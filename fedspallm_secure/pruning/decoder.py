@@ -7,6 +7,8 @@ architecture is named here. Matrices are handed out as (outputs, inputs) whateve
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +73,16 @@ class DecoderLayer:
     index: int
     module: nn.Module
     linears: tuple[PrunableLinear, ...]
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        """The layer is on `device` inside the block, and back where it was afterwards."""
+        home = self.linears[0].weight.device
+        self.module.to(device)
+        try:
+            yield
+        finally:
+            self.module.to(home)
 
 
 def decoder_layers(model: PreTrainedModel) -> list[DecoderLayer]:

@@ -1,14 +1,16 @@
 """The second moments of the inputs of a layer's linear modules: all that SparseGPT and Wanda see of the data.
 
 SparseGPT (arXiv 2301.00774) needs the Hessian of the layer-wise squared error, `H = 2/n sum_t x_t x_t^T` over the n
-calibration tokens; Wanda (arXiv 2306.11695) only its diagonal. Linear modules that are handed the same input tensor
-(q, k and v; gate and up) share one moment and, later, one factorisation.
+calibration tokens; Wanda (arXiv 2306.11695) only its diagonal. Moments are kept as sums over tokens beside their
+number, so that those of several texts add up to those of all the text. Linear modules that are handed the same input
+tensor (q, k and v; gate and up) share one moment and, later, one factorisation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -16,16 +18,32 @@ from fedspallm_secure.errors import ModelError, NumericalError
 from fedspallm_secure.pruning.capture import LayerCall
 from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear
 
-__all__ = ["SharedInput", "second_moments"]
+__all__ = ["InputMoment", "second_moments"]
 
-SharedInput = tuple[tuple[PrunableLinear, ...], torch.Tensor]
-"""Linear modules that see one input, and its second moment: float32 (inputs, inputs), or (inputs,) for the diagonal."""
+
+@dataclass(frozen=True, eq=False)
+class InputMoment:
+    """The second moment of an input, and the linear modules that see it.
+
+    Attributes:
+        linears: the modules, in the layer's order.
+        total: `sum_t x_t x_t^T`, float32 (inputs, inputs), or its diagonal (inputs,).
+        tokens: how many tokens were summed over, at least 1.
+    """
+
+    linears: tuple[PrunableLinear, ...]
+    total: torch.Tensor
+    tokens: int
+
+    def hessian(self) -> torch.Tensor:
+        """`2/n sum_t x_t x_t^T`, or its diagonal, as a new tensor."""
+        return self.total * (2 / self.tokens)
 
 
 @torch.no_grad()
 def second_moments(
     layer: DecoderLayer, call: LayerCall, hidden: Iterable[torch.Tensor], *, diagonal: bool
-) -> list[SharedInput]:
+) -> list[InputMoment]:
     """Run `layer` on every window and accumulate, in float32, the second moment of each distinct input.
 
     Args:
@@ -39,30 +57,29 @@ def second_moments(
         NumericalError: an activation is not finite.
     """
     groups: list[tuple[PrunableLinear, ...]] = []
-    moments: list[torch.Tensor] = []
+    totals: list[torch.Tensor] = []
     tokens = 0
     with _inputs_seen(layer) as seen:
         for state in hidden:
             call(layer.module, state)
             if not groups:
                 groups = _by_input(layer, seen)
-                moments = [_empty(seen[group[0].name], diagonal) for group in groups]
-            for group, moment in zip(groups, moments, strict=True):
+                totals = [_empty(seen[group[0].name], diagonal) for group in groups]
+            for group, total in zip(groups, totals, strict=True):
                 x = seen[group[0].name].flatten(0, -2).float()
                 if diagonal:
-                    moment.add_(x.square().sum(dim=0))
+                    total.add_(x.square().sum(dim=0))
                 else:
-                    moment.addmm_(x.T, x)
+                    total.addmm_(x.T, x)
             tokens += state.shape[:-1].numel()
             seen.clear()
-    for group, moment in zip(groups, moments, strict=True):
-        moment.mul_(2 / tokens)
-        if not moment.isfinite().all():
+    for group, total in zip(groups, totals, strict=True):
+        if not total.isfinite().all():
             raise NumericalError(
                 f"The calibration inputs of {group[0].name} are not finite.",
                 "Load the model in bfloat16 or float32: float16 can overflow.",
             )
-    return list(zip(groups, moments, strict=True))
+    return [InputMoment(group, total, tokens) for group, total in zip(groups, totals, strict=True)]
 
 
 @contextmanager

@@ -8,63 +8,24 @@ beside the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 
 from fedspallm_secure.charter import NM, Pattern
-from fedspallm_secure.errors import CharterError, ConfigError
-from fedspallm_secure.pruning.capture import LayerCall, capture, check_windows
+from fedspallm_secure.errors import CharterError
+from fedspallm_secure.pruning.capture import check_windows
 from fedspallm_secure.pruning.decoder import DecoderLayer, check_finite, decoder_layers
-from fedspallm_secure.pruning.hessian import second_moments
+from fedspallm_secure.pruning.hessian import InputMoment
 from fedspallm_secure.pruning.layer_files import read_masks, read_weights, write_pruned
-from fedspallm_secure.pruning.magnitude import magnitude
-from fedspallm_secure.pruning.sparsegpt import sparsegpt
-from fedspallm_secure.pruning.wanda import wanda
+from fedspallm_secure.pruning.settings import Method, PruneSettings
+from fedspallm_secure.pruning.solve import PrunedLayer, prune_layer
+from fedspallm_secure.pruning.walk import chosen_layers, walk
 from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["Method", "PruneSettings", "PruningReport", "TensorReport", "prune"]
-
-Method = Literal["sparsegpt", "wanda", "magnitude"]
-
-
-@dataclass(frozen=True)
-class PruneSettings:
-    """How the solver works.
-
-    Attributes:
-        damping: SparseGPT's lambda as a share of the mean of the Hessian's diagonal, above 0.
-        block: columns SparseGPT prunes under one threshold, at least 1.
-        device: where layers are worked on, as torch names it; "auto" is CUDA where there is one.
-    """
-
-    damping: float = 0.01
-    block: int = 128
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not (self.damping > 0 and self.block >= 1):
-            raise ConfigError(
-                f"Damping should be above 0 and a block at least 1 column; {self.damping} and {self.block} came.",
-                "The usual values are 0.01 and 128.",
-            )
-
-    def torch_device(self) -> torch.device:
-        """The device to work on.
-
-        Raises:
-            ConfigError: torch can't use it.
-        """
-        cuda = torch.cuda.is_available()
-        name = self.device if self.device != "auto" else "cuda" if cuda else "cpu"
-        try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"torch can't work on device {name!r}.", 'Choose "auto" or "cpu".') from error
+__all__ = ["PruningReport", "TensorReport", "prune"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +64,6 @@ class PruningReport:
     resumed: tuple[int, ...]
 
 
-@torch.no_grad()
 def prune(
     model: PreTrainedModel,
     windows: torch.Tensor,
@@ -136,112 +96,49 @@ def prune(
         StorageError: the store can't be written or read.
     """
     every = decoder_layers(model)
-    chosen = _chosen(every, layers)
+    chosen = chosen_layers(every, layers)
     check_finite(model)
     check_windows(model, windows)
     _check_groups(chosen, pattern)
     device = settings.torch_device()
     model.eval()  # type: ignore[no-untyped-call]
 
-    resumed = {layer.index for layer in chosen if store is not None and store.has(layer.index)}
-    unsolved = {layer.index for layer in chosen} - resumed
-    last = max(unsolved, default=-1) if method != "magnitude" else -1
-    hidden, calls = capture(model, every, windows) if last >= 0 else ([], [])
+    reports: dict[int, list[TensorReport]] = {}
 
-    reports: list[TensorReport] = []
-    done = 0
-    for layer in every:
-        call = calls[layer.index].to(device) if layer.index <= last else None
-        if call is None and layer not in chosen:
-            continue
-        with _at_work(layer, device):
-            if layer in chosen:
-                if store is not None and layer.index in resumed:
-                    pruned = _resume(layer, method, store)
-                else:
-                    states = (state.to(device) for state in hidden)
-                    pruned = _solve(layer, call, states, method, pattern, settings)
-                    if store is not None:
-                        write_pruned(layer, pruned.kept, store, weights=method == "sparsegpt")
-                reports += pruned.reports(layer)
-                done += 1
-                if progress is not None:
-                    progress(done, len(chosen))
-            if call is not None and layer.index < last:
-                hidden = [call(layer.module, state.to(device)).to(state.device) for state in hidden]
-    return PruningReport(tuple(reports), tuple(sorted(resumed)))
+    def report(layer: DecoderLayer, pruned: PrunedLayer) -> None:
+        reports[layer.index] = _reports(layer, pruned)
+        if progress is not None:
+            progress(len(reports), len(chosen))
+
+    for layer in chosen:
+        if store is not None and store.has(layer.index):
+            report(layer, _resume(layer, method, store))
+    resumed = tuple(reports)
+    unsolved = [layer for layer in chosen if layer.index not in reports]
+    work: Iterable[tuple[DecoderLayer, list[InputMoment]]] = [(layer, []) for layer in unsolved]
+    if unsolved and method != "magnitude":
+        work = walk(model, windows, every, unsolved, method == "wanda", device)
+    for layer, moments in work:
+        pruned = prune_layer(layer, moments, method=method, pattern=pattern, settings=settings)
+        moments.clear()  # they are large, and the next layer's come before this loop lets go of these
+        if store is not None:
+            write_pruned(layer, pruned.kept, store, weights=method == "sparsegpt")
+        report(layer, pruned)
+    return PruningReport(tuple(tensor for index in sorted(reports) for tensor in reports[index]), resumed)
 
 
-@dataclass(frozen=True, eq=False)
-class _PrunedLayer:
-    """The masks of a layer's tensors, bool (outputs, inputs), and their damping raises, by parameter name."""
-
-    kept: dict[str, torch.Tensor]
-    raises: dict[str, int]
-
-    def reports(self, layer: DecoderLayer) -> list[TensorReport]:
-        names = [linear.name for linear in layer.linears]
-        masks = [self.kept[name] for name in names]
-        return [
-            TensorReport(name, int((~mask).sum()), mask.numel(), self.raises.get(name, 0))
-            for name, mask in zip(names, masks, strict=True)
-        ]
+def _reports(layer: DecoderLayer, pruned: PrunedLayer) -> list[TensorReport]:
+    masks = {linear.name: pruned.kept[linear.name] for linear in layer.linears}
+    return [
+        TensorReport(name, int((~mask).sum()), mask.numel(), pruned.damping_raises.get(name, 0))
+        for name, mask in masks.items()
+    ]
 
 
-def _solve(
-    layer: DecoderLayer,
-    call: LayerCall | None,
-    states: Iterable[torch.Tensor],
-    method: Method,
-    pattern: Pattern,
-    settings: PruneSettings,
-) -> _PrunedLayer:
-    """Prune `layer` in place. `call` and `states` (its inputs) are not needed for magnitude pruning."""
-    kept: dict[str, torch.Tensor] = {}
-    raises: dict[str, int] = {}
-    if call is None:
-        kept = {linear.name: magnitude(linear.matrix(), pattern) for linear in layer.linears}
-    else:
-        moments = second_moments(layer, call, states, diagonal=method == "wanda")
-        for linears, moment in moments:
-            if method == "wanda":
-                kept |= {linear.name: wanda(linear.matrix(), moment, pattern) for linear in linears}
-                continue
-            matrices = [linear.matrix() for linear in linears]
-            result = sparsegpt(matrices, moment, pattern, damping=settings.damping, block=settings.block)
-            for linear, weight, mask in zip(linears, result.weights, result.kept, strict=True):
-                linear.assign(weight)
-                kept[linear.name] = mask
-                raises[linear.name] = result.damping_raises
-    for linear in layer.linears:
-        linear.keep(kept[linear.name])
-    return _PrunedLayer(kept, raises)
-
-
-def _resume(layer: DecoderLayer, method: Method, store: LayerStore) -> _PrunedLayer:
+def _resume(layer: DecoderLayer, method: Method, store: LayerStore) -> PrunedLayer:
     if method == "sparsegpt":
         read_weights(layer, store)
-    return _PrunedLayer(read_masks(layer, store), {})
-
-
-@contextmanager
-def _at_work(layer: DecoderLayer, device: torch.device) -> Iterator[None]:
-    home = layer.linears[0].weight.device
-    layer.module.to(device)
-    try:
-        yield
-    finally:
-        layer.module.to(home)
-
-
-def _chosen(every: Sequence[DecoderLayer], layers: Iterable[int] | None) -> list[DecoderLayer]:
-    indices = set(range(len(every)) if layers is None else layers)
-    if not indices or not indices <= set(range(len(every))):
-        raise ConfigError(
-            f"Layers to prune should be some of 0 to {len(every) - 1}; {sorted(indices)} came.",
-            "Choose layers that the model has.",
-        )
-    return [layer for layer in every if layer.index in indices]
+    return PrunedLayer(read_masks(layer, store), {})
 
 
 def _check_groups(chosen: Sequence[DecoderLayer], pattern: Pattern) -> None:
