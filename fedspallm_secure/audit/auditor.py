@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fedspallm_secure.audit.checks import FULL, GIVEN_MODEL, GIVEN_ROSTERS, NOT_PROVEN, TITLES
+from fedspallm_secure.audit.checks import (
+    ENCRYPTED,
+    FULL,
+    GIVEN_MODEL,
+    GIVEN_ROSTERS,
+    NOT_PROVEN,
+    NOT_PROVEN_ENCRYPTED,
+    TITLES,
+)
 from fedspallm_secure.audit.findings import Findings
 from fedspallm_secure.audit.log_checks import (
     Broken,
@@ -26,6 +34,7 @@ from fedspallm_secure.audit.story import participants_of, told
 from fedspallm_secure.audit.verdict import Verdict
 from fedspallm_secure.charter import (
     Charter,
+    CkksVotes,
     SignedRoster,
     check_chain,
     check_charter_roster,
@@ -33,7 +42,7 @@ from fedspallm_secure.charter import (
     load_roster,
 )
 from fedspallm_secure.errors import ConfigError, FedspallmError
-from fedspallm_secure.messages import Envelope, ModelStatement, digest
+from fedspallm_secure.messages import Envelope, ModelStatement, Proofs, Sums, digest
 from fedspallm_secure.rounds import MatrixSource, plan_round
 from fedspallm_secure.tlog import HeldLog, origin_of
 from fedspallm_secure.transcript import Transcript
@@ -46,6 +55,10 @@ Depth = Literal["public", "full"]
 _NO_FULL = (
     "That published sums are the sums of what the institutions sent is shown by their proofs, or the witness's word: "
     "an audit at full depth computes them again."
+)
+_NO_FULL_ENCRYPTED = (
+    "That published sums are the sums of what the institutions sent is shown by their proofs, or the witness's word: "
+    "an audit at full depth computes them again, and of encrypted votes the sum of the ciphertexts."
 )
 _NO_MODEL = "That a particular model is the one stated: no model was given to compare."
 
@@ -138,7 +151,7 @@ class _Case:
             charter="" if charter is None else digest(charter),
             depth=self.depth,
             findings=self.findings.all(),
-            not_proven=self._not_proven(),
+            not_proven=self._not_proven(charter, entries),
             participants=() if charter is None else participants_of(charter, entries, contributed, cosigned),
             events=told(charter, entries) if charter is not None else (),
             log_size=len(held),
@@ -155,8 +168,10 @@ class _Case:
                 plan_round(charter, number)
         except FedspallmError as error:
             self.findings.fail("A1", str(error))
+            self.findings.leave_out(ENCRYPTED)
             return None
         self.findings.note("A1", f"Its digest is {digest(charter)}.")
+        self._check_contexts(charter)
         try:
             check_charter_signatures(charter, read_signatures(self.transcript))
             self.findings.note("A2", f"{len(charter.keys)} signatures hold.")
@@ -165,6 +180,17 @@ class _Case:
         if self.rosters:
             self._check_rosters(charter)
         return charter
+
+    def _check_contexts(self, charter: Charter) -> None:
+        if not isinstance(charter.votes, CkksVotes):
+            self.findings.leave_out(ENCRYPTED)
+            return
+        try:
+            for context in charter.votes.contexts:
+                self.transcript.blobs.get_bytes(context)
+            self.findings.note(ENCRYPTED, f"{len(charter.votes.contexts)} contexts.")
+        except FedspallmError as error:
+            self.findings.fail(ENCRYPTED, error.problem)
 
     def _check_rosters(self, charter: Charter) -> None:
         try:
@@ -199,7 +225,8 @@ class _Case:
         source: MatrixSource | None = None if self.base is None else BaseWeights(self.base, charter.base)
         done = iter(range(1, 1 << 62))
         pruned = len(charter.base.pruned)
-        each = (pruned + 1) * (4 if charter.changes_weights else 2)  # every sum is looked at, and its proofs
+        lanes = pruned + (charter.custodian is None)  # with the operator's figures, which are no votes
+        each = lanes * (4 if charter.changes_weights else 2)  # every sum is looked at, and its proofs
         total = (each + (0 if source is None else pruned)) * len(charter.schedule)
 
         def advance() -> None:
@@ -258,13 +285,29 @@ class _Case:
             self.findings.fail("A19", f"Tensor {mismatch.name}{more}.", None, mismatch.expected, mismatch.actual)
         self.findings.note("A19", f"{len(digests)} tensors compared.")
 
-    def _not_proven(self) -> tuple[str, ...]:
-        no_full = (_NO_FULL,) if self.depth == "public" else ()
+    def _not_proven(self, charter: Charter | None, entries: Sequence[Entry]) -> tuple[str, ...]:
+        encrypted = charter is not None and charter.custodian is not None
+        no_full = (_NO_FULL_ENCRYPTED if encrypted else _NO_FULL,) if self.depth == "public" else ()
         no_model = (_NO_MODEL,) if self.given is None else ()
-        return (*no_full, *no_model, *NOT_PROVEN)
+        no_counts = (*_unproven_counts(entries), *NOT_PROVEN_ENCRYPTED) if encrypted else ()
+        return (*no_full, *no_model, *no_counts, *NOT_PROVEN)
 
     def _bytes_read(self) -> int:
         small = [self.transcript.charter, self.transcript.signatures, self.transcript.log]
         files = sum(path.stat().st_size for path in small if path.exists())
         models = sum(folder.bytes_read for folder in (self.base, self.given) if folder is not None)
         return files + models + self.transcript.blobs.bytes_read
+
+
+def _unproven_counts(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Of encrypted votes, the rounds whose counts nobody but the custodian vouches for."""
+    messages = [entry.message for entry in entries]
+    published = {message.round + 1 for message in messages if isinstance(message, Sums) and message.sum == "votes"}
+    proved = {message.round + 1 for message in messages if isinstance(message, Proofs) and message.sum == "votes"}
+    rounds = [str(number) for number in sorted(published - proved)]
+    if not rounds:
+        return ()
+    return (
+        f"That the counts of round {' and '.join(rounds)} are those of the ciphertexts: not every institution proved "
+        "them, so they, and the masks that follow from them, rest on the custodian's word alone.",
+    )

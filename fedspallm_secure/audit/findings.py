@@ -22,6 +22,11 @@ class Findings:
         self._found: dict[str, Finding] = {}
         self._evidence: dict[str, list[str]] = {number: [] for number in self._numbers}
 
+    def leave_out(self, number: str) -> None:
+        """A check that is not to be made after all."""
+        del self._evidence[number]
+        self._numbers = tuple(other for other in self._numbers if other != number)
+
     def note(self, number: str, evidence: str) -> None:
         """What speaks for a check."""
         if number in self._evidence:

@@ -1,7 +1,8 @@
 """The log as a whole: links between its entries, and the checkpoints that its keeper and the institutions signed.
 
 Whoever hands over a copy may have changed it. So its keeper is to blame for an entry's being there, or not being there,
-as far as it signed this very log: in a checkpoint, or where it named survivors. Beyond that the evidence names nobody.
+as far as it signed this very log: in a checkpoint, or where it named survivors, or whose ciphertexts came. Beyond that
+the evidence names nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fedspallm_secure.audit.findings import Findings
 from fedspallm_secure.audit.record import Entry
 from fedspallm_secure.charter import Charter
 from fedspallm_secure.errors import FedspallmError, RemoteProtocolError, StorageError
-from fedspallm_secure.messages import LogHead, ModelStatement, Survivors
+from fedspallm_secure.messages import Collected, LogHead, ModelStatement, Survivors
 from fedspallm_secure.tlog import Checkpoint, HeldLog, open_note, parse_checkpoint, signers
 from fedspallm_secure.transcript import Transcript
 
@@ -117,7 +118,9 @@ def keeper_of(
     signed = [note.head.size for note in notes if note.origin == held.origin and _begins(held, note.head)]
     for entry in entries:
         message = entry.message
-        if isinstance(message, Survivors) and message.sender == charter.server and _begins(held, message.log):
+        if not isinstance(message, Survivors | Collected) or message.sender != charter.server:
+            continue
+        if _begins(held, message.log):
             signed.append(entry.index + 1 if message.log.size == entry.index else message.log.size)
     return Keeper(charter.server, max(signed, default=0))
 

@@ -10,7 +10,8 @@ The form is a C2SP tlog-proof (https://c2sp.org/tlog-proof):
     <the checkpoint, a signed note>
 
 The format leaves `extra` to the application and unprotected. Here it is what the proof is about: its leaf hash must
-lead to the root, and it carries the institution's signature.
+lead to the root, and it carries the institution's signature. A contribution of encrypted votes says the digests of the
+ciphertexts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from fedspallm_secure.audit.copies import Copy, DamagedError, MissingError, Sign
 from fedspallm_secure.charter import Charter
 from fedspallm_secure.errors import ConfigError, RemoteProtocolError, StorageError
 from fedspallm_secure.messages import (
+    Collected,
+    Encrypted,
     Envelope,
     Masked,
     SumName,
@@ -52,9 +55,19 @@ class Receipt:
         checkpoint: of the log that it is in.
     """
 
-    contribution: Masked
+    contribution: Masked | Encrypted
     index: int
     checkpoint: SignedCheckpoint
+
+    @property
+    def sum(self) -> SumName:
+        """Of which sum it is a contribution."""
+        return "votes" if isinstance(self.contribution, Encrypted) else self.contribution.sum
+
+    @property
+    def attempt(self) -> int:
+        """At which attempt at that sum."""
+        return 0 if isinstance(self.contribution, Encrypted) else self.contribution.attempt
 
 
 def prove(folder: Path, institution: str, name: SumName, number: int | None = None) -> str:
@@ -108,7 +121,7 @@ def check_receipt(receipt: str, charter: Charter) -> Receipt:
     # 4. The entry is a contribution, signed by an institution of the charter, for this run.
     keys = {member.name: member.public_key for member in charter.roster}
     message = open_envelope(_envelope(entry), keys)
-    if not isinstance(message, Masked):
+    if not isinstance(message, Masked | Encrypted):
         raise RemoteProtocolError(f"The entry is {message.kind!r} of {message.sender!r}, no contribution.", _TODO)
     if message.charter != digest(charter):
         raise RemoteProtocolError(
@@ -118,24 +131,30 @@ def check_receipt(receipt: str, charter: Charter) -> Receipt:
 
 
 def _contribution(copy: Copy, institution: str, name: SumName, number: int | None) -> tuple[int, bytes]:
-    """Index and bytes of the contribution to the last attempt whose survivors the server named."""
-    named: dict[int, Survivors] = {}
+    """Index and bytes of the contribution to the last attempt of which the server named who is in."""
+    named: dict[int, tuple[int, tuple[str, ...]]] = {}
     sent: dict[tuple[int, int], tuple[int, bytes]] = {}
+    encrypted = name == "votes" and copy.charter.custodian is not None
     for index, (line, envelope) in enumerate(copy.entries()):
         if envelope.signatures[0].keyid not in (institution, copy.charter.server):
             continue
         message = open_envelope(envelope, copy.charter.keys)
-        if isinstance(message, Survivors) and message.sum == name:
-            named[message.round] = message
-        if isinstance(message, Masked) and message.sum == name:
+        if isinstance(message, Collected) and encrypted:
+            named[message.round] = 0, message.contributors
+        if isinstance(message, Encrypted) and encrypted:
+            sent[message.round, 0] = index, line
+        if isinstance(message, Survivors) and message.sum == name and not encrypted:
+            named[message.round] = message.attempt, message.survivors
+        if isinstance(message, Masked) and message.sum == name and not encrypted:
             sent[message.round, message.attempt] = index, line
     number = max(named, default=0) if number is None else number
     what = f"the {name} of round {number + 1}"
     if number not in named:
         raise MissingError(f"The log does not say who is in {what}.", copy.damage or "Name a sum that was made.")
-    if institution not in named[number].survivors:
+    attempt, contributors = named[number]
+    if institution not in contributors:
         raise MissingError(f"{institution!r} is not in {what}: nothing of it was added up.", "Name another sum.")
-    key = number, named[number].attempt
+    key = number, attempt
     if key not in sent:
         raise DamagedError(
             f"{institution!r} is said to be in {what}, and the log has no such contribution of it.",

@@ -2,22 +2,24 @@
 
 The machine says what the coordinator has to send next. Where the log has that message, its signature is taken from
 there; where it has not, the coordinator did not follow the protocol. Sums are taken from the log too, once they were
-looked at, and at full depth computed again from every institution's masked lanes.
+looked at, and at full depth computed again from every institution's masked lanes. Counts of encrypted votes can't be:
+there, the sum of the ciphertexts is compared with the one that the custodian signed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedspallm_secure.audit.counting import Counting
 from fedspallm_secure.audit.failures import CheckError, LogEndsError
 from fedspallm_secure.audit.record import Entry
 from fedspallm_secure.charter import model_digest
-from fedspallm_secure.errors import FedspallmError, RemoteProtocolError
+from fedspallm_secure.errors import FedspallmError, RemoteProtocolError, StorageError
 from fedspallm_secure.messages import (
     PAYLOAD_TYPE,
     Envelope,
@@ -90,6 +92,7 @@ class CheckedSums:
         outcome: what sums mean.
         blobs: of the transcript.
         entries: the round's.
+        counting: who answers for counts of encrypted votes.
         full: whether sums are computed again.
         progress: called after each lane.
 
@@ -104,12 +107,14 @@ class CheckedSums:
         outcome: AuditedOutcome,
         blobs: BlobStore,
         entries: Sequence[Entry],
+        counting: Counting,
         full: bool,
         progress: Callable[[], None],
     ) -> None:
         self._plan = plan
         self._outcome = outcome
         self._blobs = blobs
+        self._counting = counting
         self._full = full
         self._progress = progress
         self._server = (plan.charter.server,)
@@ -129,7 +134,10 @@ class CheckedSums:
         if lane.name not in lanes:
             raise CheckError("A14", f"The published {name} lack lane {lane.name}.", lane.name, None, self._server)
         self.suspects.update(server.suspects)
-        self._check_size(name, lane, lanes[lane.name])
+        counted = server.counted(lane)
+        if counted is not None:
+            self._counting.check_published(self.sums[name], lane, lanes[lane.name], counted)
+        self._check_size(server, name, lane, lanes[lane.name])
         if self._full:
             self._check_sum(server, name, lane, lanes[lane.name])
         self._check_digits(server, name, lane, lanes[lane.name])
@@ -137,7 +145,10 @@ class CheckedSums:
         self._progress()
         return lanes[lane.name]
 
-    def _check_size(self, name: SumName, lane: Lane, blob: LaneBlob) -> None:
+    def check_released(self, who: str, lanes: Iterable[tuple[Lane, LaneBlob]]) -> None:
+        """Nothing: what was released is looked at when it is added up, at full depth."""
+
+    def _check_size(self, server: Server, name: SumName, lane: Lane, blob: LaneBlob) -> None:
         """The sum has as many words as there must be."""
         due = lane.packing(name).words(self._outcome.length(lane, name))
         words = self._words("A14", lane, blob)
@@ -147,15 +158,20 @@ class CheckedSums:
                 f"The published {name} of lane {lane.name} have another number of words than is due.",
                 str(due),
                 f"{words}, said to be {blob.words}",
-                self._server,
+                self._server if server.counted(lane) is None else self._counting.custodian,
             )
 
     def _check_digits(self, server: Server, name: SumName, lane: Lane, blob: LaneBlob) -> None:
-        """Each digit is one that so many institutions can give; if not, the server lies, or one of them sent none."""
+        """Each digit is one that so many institutions can give.
+
+        If not, the server lies, or one of them sent none; of encrypted votes, the custodian counted wrongly.
+        """
+        by = () if server.counted(lane) is None else self._counting.custodian
         try:
             digits = self._outcome.digits(lane, name, blob, self._outcome.length(lane, name))
         except FedspallmError as error:
-            raise CheckError("A14", error.problem, blob.blob, None, ()) from error
+            damaged = isinstance(error, StorageError)
+            raise CheckError("A14", error.problem, blob.blob, None, () if damaged else by) from error
         top = server.participation.number(lane, name) * lane.packing(name).top
         largest = int(digits.max()) if digits.size else 0
         if largest > top:
@@ -164,7 +180,7 @@ class CheckedSums:
                 f"The published {name} of lane {lane.name} are more than its institutions can give.",
                 f"at most {top}",
                 str(largest),
-                (),
+                by,
             )
 
     def _check_sum(self, server: Server, name: SumName, lane: Lane, blob: LaneBlob) -> None:
@@ -179,6 +195,10 @@ class CheckedSums:
                     str(words),
                     (who,),
                 )
+        counted, ckks = server.counted(lane), self._plan.ckks
+        if counted is not None and ckks is not None:
+            self._counting.check_ciphertexts(server, lane, counted, ckks)
+            return
         try:
             total = add_up(server, lane, self._blobs)
         except FedspallmError as error:
@@ -233,7 +253,7 @@ class AuditedOutcome(Outcome):
         except FedspallmError as error:
             raise CheckError("A16", error.problem, None, None, ()) from error
         self._lengths = {lane.name: length for lane, length in zip(self._lanes, lengths, strict=True)}
-        self.eligible = sum(lengths[:-1])
+        self.eligible = sum(lengths[: len(self._plan.lanes)])
         return lengths
 
     def model(

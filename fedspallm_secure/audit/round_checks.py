@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fedspallm_secure.audit.checks import CHECK_OF_KIND
+from fedspallm_secure.audit.counting import Counting
 from fedspallm_secure.audit.failures import CheckError, LogEndsError
 from fedspallm_secure.audit.findings import Findings
 from fedspallm_secure.audit.log_checks import Keeper
 from fedspallm_secure.audit.record import Entry, OpenedContext
 from fedspallm_secure.audit.replayed import AuditedOutcome, CheckedSums, LoggedOutcome, Recorded
 from fedspallm_secure.errors import FedspallmError
-from fedspallm_secure.messages import Attested, Envelope, ModelStatement, Proofs, Sums, Unproven
+from fedspallm_secure.messages import Attested, Counted, Envelope, ModelStatement, Proofs, Sums, Unproven
 from fedspallm_secure.rounds import CoordinatorRound, MatrixSource, PublicWeights, RoundPlan, replay
 from fedspallm_secure.secagg import SumCheck
 from fedspallm_secure.tlog import HeldLog, origin_of
@@ -72,6 +73,7 @@ class RoundAudit:
         self._outcome: AuditedOutcome | None = None
         self._checked: CheckedSums | None = None
         self._held = HeldLog(origin_of(plan.context.digest))
+        self._counting = Counting(self._plan, entries, blobs, keeper, self._held)
         self._at = 0
         self.cut = False
 
@@ -112,7 +114,9 @@ class RoundAudit:
                 self._findings.skip(check, _NO_BASE)
         else:
             self._outcome = AuditedOutcome(plan, PublicWeights(source), self._blobs, self._progress)
-        self._checked = CheckedSums(plan, self._outcome, self._blobs, self._entries, self._full, self._progress)
+        self._checked = CheckedSums(
+            plan, self._outcome, self._blobs, self._entries, self._counting, self._full, self._progress
+        )
         held = self._held
         for envelope in before:
             held.append(envelope)
@@ -244,6 +248,11 @@ class RoundAudit:
         for check in ("A14", "A20", "A21"):
             if self._checked.lanes:
                 self._findings.note(check, f"Round {self._number}: {self._checked.lanes} sums of lanes.")
+        for word in (entry.message for entry in self._entries[: self._at] if isinstance(entry.message, Counted)):
+            voters = len(word.contributors)
+            self._findings.note(
+                "A14", f"Round {self._number}: {word.sender} counted the votes of {voters} institutions."
+            )
         if self._outcome.eligible is not None:
             self._findings.note("A16", f"Round {self._number}: {self._outcome.eligible} positions.")
         if self.digests:
@@ -253,7 +262,7 @@ class RoundAudit:
         """An entry was refused, or is not the one that is due.
 
         What an honest institution signed may be refused here because another entry is missing. So only the log's keeper
-        is to blame, which let it in.
+        is to blame, which let it in; for counts that are due, the custodian too if it saw this log.
         """
         assert self._coordinator is not None
         server, computed = self._plan.charter.server, self._coordinator.computed
@@ -264,7 +273,8 @@ class RoundAudit:
             entry = self._entries[self._at]
             check = CHECK_OF_KIND[entry.message.kind]
             if computed is None or getattr(entry.message, "model", computed) == computed:  # else check_statements does
-                blamed = self._keeper.blamed(entry.index)
+                counts = isinstance(entry.message, Counted) and self._coordinator.missing() == self._counting.custodian
+                blamed = self._counting.blamed() if counts else self._keeper.blamed(entry.index)
                 self._findings.fail(check, f"Round {self._number}: {error.problem}", entry.index, at_fault=blamed)
             self._skip_from(check, f"Round {self._number} could not be followed past entry {entry.index}.")
         elif self._at == len(self._entries):
@@ -312,6 +322,11 @@ class RoundAudit:
 
     def _either(self, published: Sums) -> str:
         """What proofs that do not add up can mean."""
+        if published.counted is not None:
+            return (
+                f"Either {' '.join(self._counting.custodian)} counted wrongly, or one of those who proved the counts "
+                "encrypted other votes or signed a wrong proof."
+            )
         if self._full:
             return "It is the sum of what they sent, so one of those who proved it signed a wrong proof."
         return (

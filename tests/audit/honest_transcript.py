@@ -12,15 +12,18 @@ from safetensors.numpy import save_file
 
 from fedspallm_secure.audit import Depth, Verdict, audit
 from fedspallm_secure.charter import sign_charter
-from fedspallm_secure.messages import Envelope, Message, open_envelope
+from fedspallm_secure.messages import Envelope, Message, Signer, open_envelope
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.synthetic import REST, Run, Setting
 from tests.rounds.vanishing import vanish
 
-__all__ = ["TINY", "Honest", "model_folder", "record"]
+__all__ = ["ENCRYPTED", "TINY", "Honest", "everybody", "model_folder", "record"]
 
 TINY = Setting(clients=3, layers=1, shapes=((4, 8),))
 """Everything that a run can have but drop-outs, in as few bytes as can be."""
+
+ENCRYPTED = replace(TINY, ckks=True)
+"""The same, with votes that a custodian counts."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def record(
         witness_gone: whether the charter's witness never says a word.
     """
     run = Run(setting, folder)
-    everybody = run.participants.everybody
+    signers = everybody(run)
     if witness_gone:
         run.participants = replace(run.participants, witness=None)
     current = run.base
@@ -77,9 +80,14 @@ def record(
         for number in range(len(setting.schedule)):
             plan = run.plan(number)
             _, current = run.round(plan, current, run.prune(plan, current))
-    run.transcript.write_charter(run.charter, sign_charter(run.charter, everybody))
+    run.transcript.write_charter(run.charter, sign_charter(run.charter, signers))
     base = model_folder(run, run.base, folder / "base-model")
     return Honest(run, run.transcript.folder, base, model_folder(run, current, folder / "model"))
+
+
+def everybody(run: Run) -> list[Signer]:
+    """All who sign the charter."""
+    return [*run.participants.everybody, *([] if run.office is None else [run.office._signer])]
 
 
 def model_folder(run: Run, layers: LayerStore, folder: Path) -> Path:

@@ -11,13 +11,15 @@ import pytest
 from fedspallm_secure.audit import Depth, Verdict, audit
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import canonical
-from tests.audit.honest_transcript import TINY, Honest, record
+from tests.audit.honest_transcript import ENCRYPTED, TINY, Honest, record
 from tests.rounds.synthetic import Setting
 from tests.rounds.vanishing import AT_ONCE
 
 _FOUR = Setting(clients=4, layers=1, shapes=((4, 4),), minimum_cohort=4, dropouts=1)  # 3 of the 4 must be left
 _MASKS = replace(_FOUR, method="wanda")
 _WITNESSED = replace(_FOUR, witness="auditor")
+_ENCRYPTED = replace(_FOUR, ckks=True)
+_ENCRYPTED_MASKS = replace(_MASKS, ckks=True)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,25 @@ _HONEST = {
     ),
     "a pattern in groups": _Case(replace(TINY, schedule=("2:4",))),
     "half precision": _Case(replace(TINY, dtype="bfloat16")),
+    "encrypted votes": _Case(ENCRYPTED, rare="counted"),
+    "encrypted masks": _Case(_ENCRYPTED_MASKS, rare="counted"),
+    "encrypted, one vanishes before it encrypted": _Case(_ENCRYPTED_MASKS, {"i1": "shares"}),
+    "encrypted, one vanishes before it confirmed": _Case(_ENCRYPTED, {"i1": "survivors votes"}),
+    "encrypted, one vanishes before it released": _Case(_ENCRYPTED, {"i1": "confirmed votes"}, "proofs votes"),
+    "encrypted, one vanishes before it proved": _Case(_ENCRYPTED, {"i1": "sums votes"}, "unproven votes"),
+    "encrypted, and values again": _Case(_ENCRYPTED, {"i1": "proofs votes"}, "again"),
+    "encrypted, nobody can check the values": _Case(_ENCRYPTED, {"i1": "confirmed values"}, "unproven values"),
+    "encrypted, a witness of the values": _Case(replace(_WITNESSED, ckks=True), {"i1": "sums values"}, "attest values"),
+    "encrypted, the witness can't help the counts": _Case(
+        replace(_WITNESSED, ckks=True), {"i1": "sums votes"}, "unproven votes"
+    ),
+    "encrypted, two rounds": _Case(replace(ENCRYPTED, schedule=("0.25", "0.5"))),
+    "encrypted, two rounds, one vanishes in the first": _Case(
+        replace(_ENCRYPTED_MASKS, schedule=("0.25", "0.5")), {"i1": "confirmed votes"}
+    ),
+    "encrypted, cohorts by layer": _Case(
+        Setting(clients=4, layers=3, shapes=((4, 8), (2, 4)), capacities=("1", "1", "1", "0.7"), ckks=True)
+    ),
 }
 
 
@@ -72,6 +93,7 @@ def test_an_honest_run_is_verified_at_both_depths(name: str, tmp_path: Path) -> 
     for depth, checks in (("public", 19), ("full", 21)):
         verdict = honest.audited(depth=depth)  # type: ignore[arg-type]
         assert [(f.number, f.evidence) for f in verdict.findings if f.status != "ok"] == []
+        checks += case.setting.ckks
         assert (verdict.status, verdict.exit_code, len(verdict.findings)) == ("verified", 0, checks)
         assert verdict.model == honest.run.result.model
         assert (verdict.log_size, len(verdict.events)) == (len(said), len(said))
@@ -111,13 +133,17 @@ def test_an_audit_changes_nothing_and_says_the_same_again(honest: Honest, tmp_pa
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_progress_comes_to_its_end(honest: Honest) -> None:
-    told: list[tuple[int, int]] = []
-    audit(honest.folder, depth="full", base=honest.base, progress=lambda done, total: told.append((done, total)))
-    assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
+def test_progress_comes_to_its_end(honest: Honest, tmp_path: Path) -> None:
+    for run in (honest, record(ENCRYPTED, tmp_path)):
+        told: list[tuple[int, int]] = []
+        audit(run.folder, depth="full", base=run.base, progress=lambda done, total: told.append((done, total)))  # noqa: B023
+        assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
 
 
-@pytest.mark.parametrize("name", ["two rounds of masks", "a witness of the counts, and values again"])
+@pytest.mark.parametrize(
+    "name",
+    ["two rounds of masks", "a witness of the counts, and values again", "encrypted, one vanishes before it released"],
+)
 def test_a_log_cut_after_any_entry_is_incomplete_and_nobody_is_blamed(name: str, tmp_path: Path) -> None:
     honest = _HONEST[name].record(tmp_path)
     folder = honest.copy(tmp_path / "cut")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedspallm_secure.messages import Message, canonical, seal
 from tests.audit.forging import failed, rewritten, signer
-from tests.audit.honest_transcript import TINY, record
+from tests.audit.honest_transcript import ENCRYPTED, TINY, record
 from tests.rounds.synthetic import Setting
 
 _WITNESSED = Setting(clients=4, layers=1, shapes=((4, 4),), minimum_cohort=4, dropouts=1, witness="auditor")
@@ -22,6 +22,11 @@ _RUNS: dict[str, tuple[Setting, dict[str, str], set[str]]] = {
     "votes and values": (TINY, {}, set()),
     "a witness of the counts, and values again": (_WITNESSED, {"i1": "sums votes"}, {"attest", "attested", "again"}),
     "masks that nobody can check": (_MASKS, {"i1": "survivors votes"}, {"unproven"}),
+    "encrypted votes": (
+        replace(ENCRYPTED, method="wanda"),
+        {},
+        {"encrypted", "release", "collected", "counted", "sums"},
+    ),
 }
 """Setting, who vanishes, and the kinds of messages that are changed; all if none is named."""
 
@@ -45,7 +50,7 @@ def test_a_message_that_says_anything_else_is_found_though_its_sender_signed_it(
         kinds.add(kind)
         for number, other in enumerate(_others(message)):
             changed = [*entries[:at], seal(other, signer(honest, message.sender)), *entries[at + 1 :]]
-            colluders = set(honest.run.names) & {message.sender}
+            colluders = {*honest.run.names, "custodian"} & {message.sender}
             verdict = honest.audited(rewritten(honest, tmp_path / f"{at}-{number}", changed, colluders))
             assert verdict.exit_code == 1, (message, other)
             assert failed(verdict) - {"A7"}, verdict.failed

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from fedspallm_secure.audit import Depth, Finding, Verdict
+from fedspallm_secure.charter import CkksVotes
 from fedspallm_secure.errors import StorageError
-from fedspallm_secure.messages import Masked, Sums
-from tests.audit.honest_transcript import TINY, Honest, record
+from fedspallm_secure.messages import Counted, Encrypted, Masked, Sums
+from tests.audit.honest_transcript import ENCRYPTED, TINY, Honest, record
 
-_HARMLESS_AT_PUBLIC_DEPTH = {
-    Masked: "what institutions sent is not read: that the sums are theirs is shown by proofs, or the witness's word"
+_HARMLESS_AT_PUBLIC_DEPTH: dict[type[Masked] | type[Encrypted], str] = {
+    Masked: "what institutions sent is not read: that the sums are theirs is shown by proofs, or the witness's word",
+    Encrypted: "the same: that the counts are of their votes is shown by proofs",
 }
 """Kinds of messages whose payloads may change without an audit at public depth, and why. At full depth: none."""
 
@@ -55,6 +57,11 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return record(replace(TINY, method="wanda"), tmp_path_factory.mktemp("masks"))
 
 
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Honest:
+    return record(replace(ENCRYPTED, method="wanda"), tmp_path_factory.mktemp("encrypted"))
+
+
 def test_each_changed_byte_of_any_file_fails_the_check_of_that_file_at_that_place(
     honest: Honest, masks: Honest, tmp_path: Path
 ) -> None:
@@ -73,6 +80,22 @@ def test_each_changed_byte_of_any_file_fails_the_check_of_that_file_at_that_plac
     assert judged >= 2000
 
 
+def test_each_changed_byte_of_a_run_with_encrypted_votes_fails_the_check_of_its_file_at_that_place(
+    encrypted: Honest, tmp_path: Path
+) -> None:
+    rng = random.Random(3)
+    folder = encrypted.copy(tmp_path / "copy")
+    contexts, ciphertexts, counts = _contexts(encrypted), _blobs(encrypted, Encrypted), _blobs(encrypted, Counted)
+    assert (len(contexts), len(ciphertexts), counts) == (1, 3, _blobs(encrypted, Sums))
+    names = [*_files(folder), *contexts, *ciphertexts, *counts]
+    assert set(names) == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in names:
+        flips = list(_flips(folder, name, rng, 4))
+        for flip in flips if name in counts else rng.sample(flips, min(20, len(flips))):
+            _assert_found(encrypted, folder, flip)
+    assert encrypted.audited(folder).status == "verified"  # every byte is back
+
+
 def test_every_other_byte_at_a_place_is_found(masks: Honest, tmp_path: Path) -> None:
     folder = masks.copy(tmp_path / "copy")
     log = (folder / "log.jsonl").read_bytes()
@@ -82,21 +105,31 @@ def test_every_other_byte_at_a_place_is_found(masks: Honest, tmp_path: Path) -> 
             _assert_found(masks, folder, _Flip("log.jsonl", position, byte))
 
 
-def test_at_public_depth_only_the_payloads_that_are_not_read_may_change(honest: Honest, tmp_path: Path) -> None:
+def test_at_public_depth_only_the_payloads_that_are_not_read_may_change(
+    honest: Honest, encrypted: Honest, tmp_path: Path
+) -> None:
     rng = random.Random(1)
-    folder = honest.copy(tmp_path / "copy")
-    for kind in _HARMLESS_AT_PUBLIC_DEPTH:
-        for name in _blobs(honest, kind):
+    for number, run in enumerate((honest, encrypted)):
+        folder = run.copy(tmp_path / f"{number}")
+        harmless = {name for kind in _HARMLESS_AT_PUBLIC_DEPTH for name in _blobs(run, kind)}
+        for name in sorted(harmless):
             for flip in _some(folder, name, rng, 2):
-                assert _audited(honest, folder, flip, "public").status == "verified"
-    for name in [*_files(folder), *_blobs(honest, Sums)]:
-        for flip in _some(folder, name, rng, 8):
-            _assert_found(honest, folder, flip, "public")
+                assert _audited(run, folder, flip, "public").status == "verified"
+        read = [*_files(folder), *_blobs(run, Sums), *_contexts(run)]
+        assert len(harmless) + len(read) == sum(path.is_file() for path in folder.rglob("*"))
+        for name in read:
+            for flip in _some(folder, name, rng, 8):
+                _assert_found(run, folder, flip, "public")
 
 
-def test_what_is_added_to_a_file_or_cut_from_it_is_found(masks: Honest, tmp_path: Path) -> None:
-    folder = masks.copy(tmp_path / "copy")
-    for name in [*_files(folder), *_blobs(masks, Masked)[:2], *_blobs(masks, Sums)]:
+@pytest.mark.parametrize("votes", ["masks", "encrypted"])
+def test_what_is_added_to_a_file_or_cut_from_it_is_found(
+    votes: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run: Honest = request.getfixturevalue(votes)
+    folder = run.copy(tmp_path / "copy")
+    sent = [*_blobs(run, Masked), *_blobs(run, Encrypted)]
+    for name in [*_files(folder), *sent[:2], *_blobs(run, Sums), *_contexts(run)]:
         data = (folder / name).read_bytes()
         added = [data + more for more in (b"\0", b"\n", b" ", b"}", data[-1:], data, bytes(8))]
         for changed in [
@@ -111,15 +144,15 @@ def test_what_is_added_to_a_file_or_cut_from_it_is_found(masks: Honest, tmp_path
             if not name.startswith("blobs") and changed == data:
                 continue
             (folder / name).write_bytes(changed)
-            verdict = masks.audited(folder)
+            verdict = run.audited(folder)
             failed = {finding.number for finding in verdict.failed}
             if name == "log.jsonl" and not changed:
                 assert failed == {"A7"}  # an empty log is a log, but not the one that was signed
             else:
-                assert failed & _checks(masks, name), (name, changed[-20:])
+                assert failed & _checks(run, name), (name, changed[-20:])
             assert verdict.at_fault == ()
         (folder / name).write_bytes(data)
-    assert masks.audited(folder).status == "verified"
+    assert run.audited(folder).status == "verified"
 
 
 @pytest.mark.parametrize("which", ["base", "model"])
@@ -182,7 +215,13 @@ def _files(folder: Path) -> list[str]:
     return names
 
 
-def _blobs(honest: Honest, kind: type[Masked] | type[Sums]) -> list[str]:
+def _contexts(honest: Honest) -> list[str]:
+    """The public keys under which votes are encrypted."""
+    votes = honest.run.charter.votes
+    return [f"blobs/{context}" for context in votes.contexts] if isinstance(votes, CkksVotes) else []
+
+
+def _blobs(honest: Honest, kind: type[Masked] | type[Encrypted] | type[Counted] | type[Sums]) -> list[str]:
     """The payloads that messages of one kind name."""
     return [
         f"blobs/{lane.blob}" for message in honest.messages() if isinstance(message, kind) for lane in message.lanes
@@ -197,11 +236,13 @@ def _checks(honest: Honest, name: str) -> set[str]:
         "log.jsonl": {"A3", "A4"},
         "checkpoints/0001.note": {"A7"},
     }
-    return of_files.get(name, {"A20"} if name in _blobs(honest, Masked) else {"A14"})
+    of_files |= {sent: {"A20"} for sent in [*_blobs(honest, Masked), *_blobs(honest, Encrypted)]}
+    of_files |= {context: {"A23"} for context in _contexts(honest)}
+    return of_files.get(name, {"A14"})
 
 
 def _flips(folder: Path, name: str, rng: random.Random, each: int = 10) -> Iterator[_Flip]:
-    """Bytes to be changed: `each` in every entry of a log, all of a payload, many of the rest."""
+    """Bytes to be changed: `each` in every entry of a log, all of a small payload, many of the rest."""
     data = (folder / name).read_bytes()
     positions = list(range(len(data)))
     if name == "log.jsonl":
@@ -211,6 +252,8 @@ def _flips(folder: Path, name: str, rng: random.Random, each: int = 10) -> Itera
             positions += [*_last_letters(data, begin + 1), end, *rng.sample(range(begin + 1, end), each - 3)]
     elif not name.startswith("blobs/"):
         positions = rng.sample(positions, 1000 if name == "charter.json" else 60)
+    elif len(positions) > 10_000:  # ciphertexts and their keys
+        positions = [*positions[:8], *rng.sample(positions[8:-8], 100), *positions[-8:]]
     for number, position in enumerate(positions):
         byte = data[position]
         yield _Flip(name, position, byte ^ (1 << rng.randrange(8)) if number % 2 else _plausible(byte, rng))

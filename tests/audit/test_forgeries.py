@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +16,16 @@ from fedspallm_secure.messages import (
     Unproven,
     seal,
 )
-from tests.audit.forging import edited, failed, find, rewritten, signer, written
+from tests.audit.forging import SERVER, Change, Forgery, edit, edited, failed, find, rewritten, signer, written
 from tests.audit.honest_transcript import Honest, record
 from tests.rounds.synthetic import Setting
 
 _FOUR = Setting(clients=4, layers=1, shapes=((4, 8), (4, 8)), minimum_cohort=4, dropouts=1)  # 3 of the 4 must be left
-_SERVER = ("coordinator",)
-
-
-Change = Callable[[Honest, list[Envelope]], list[Envelope]]
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return record(_FOUR, tmp_path_factory.mktemp("four"))
-
-
-@dataclass(frozen=True)
-class _Forgery:
-    """Something that somebody with keys does.
-
-    Attributes:
-        change: what.
-        checks: of which all must fail.
-        at_fault: who must be named, and nobody else.
-        colluders: whose keys the server has besides its own.
-    """
-
-    change: Change
-    checks: set[str]
-    at_fault: tuple[str, ...] = _SERVER
-    colluders: tuple[str, ...] = ()
 
 
 def _without_i1(honest: Honest, entries: list[Envelope]) -> list[Envelope]:
@@ -127,27 +104,21 @@ def _everybody_states_another_model(honest: Honest, entries: list[Envelope]) -> 
     return entries
 
 
-def _edit(
-    kind: str, of: str | None = None, sender: str = "coordinator", by: str | None = None, **update: Any
-) -> Change:
-    return lambda honest, entries: edited(honest, entries, find(honest, kind, of, sender), by, **update)
-
-
 _EVERYBODY = ("i0", "i1", "i2", "i3")
 
 _FORGERIES = {
-    "one institution left out": _Forgery(_without_i1, {"A6", "A12"}),
-    "other survivors": _Forgery(_edit("survivors", "votes", survivors=("i0", "i2", "i3")), {"A6", "A11"}),
-    "other survivors of the values": _Forgery(_edit("survivors", "values", survivors=("i0", "i1", "i2")), {"A11"}),
-    "other participants": _Forgery(_edit("survivors", "votes", participants=("i0", "i1", "i2")), {"A6", "A11"}),
-    "somebody said to be gone": _Forgery(_edit("survivors", "values", gone=("i1",)), {"A6", "A11"}),
-    "another start": _Forgery(_edit("survivors", "votes", start="ab" * 32), {"A6", "A11"}),
-    "one count": _Forgery(_other_sum("votes", 0, 3), {"A6", "A21"}),
-    "one count of the other lane": _Forgery(_other_sum("votes", 1, 0), {"A6", "A21"}),
-    "one sum": _Forgery(_other_sum("values", 0, 0), {"A6", "A21"}),
-    "a figure of the operator's": _Forgery(_other_sum("values", 2, 0), {"A6", "A21"}),
-    "counts of two lanes swapped": _Forgery(_swapped_names("sums", "coordinator"), {"A6", "A21"}),
-    "more words than there are": _Forgery(
+    "one institution left out": Forgery(_without_i1, {"A6", "A12"}),
+    "other survivors": Forgery(edit("survivors", "votes", survivors=("i0", "i2", "i3")), {"A6", "A11"}),
+    "other survivors of the values": Forgery(edit("survivors", "values", survivors=("i0", "i1", "i2")), {"A11"}),
+    "other participants": Forgery(edit("survivors", "votes", participants=("i0", "i1", "i2")), {"A6", "A11"}),
+    "somebody said to be gone": Forgery(edit("survivors", "values", gone=("i1",)), {"A6", "A11"}),
+    "another start": Forgery(edit("survivors", "votes", start="ab" * 32), {"A6", "A11"}),
+    "one count": Forgery(_other_sum("votes", 0, 3), {"A6", "A21"}),
+    "one count of the other lane": Forgery(_other_sum("votes", 1, 0), {"A6", "A21"}),
+    "one sum": Forgery(_other_sum("values", 0, 0), {"A6", "A21"}),
+    "a figure of the operator's": Forgery(_other_sum("values", 2, 0), {"A6", "A21"}),
+    "counts of two lanes swapped": Forgery(_swapped_names("sums", "coordinator"), {"A6", "A21"}),
+    "more words than there are": Forgery(
         lambda honest, entries: edited(
             honest,
             entries,
@@ -156,16 +127,16 @@ _FORGERIES = {
         ),
         {"A6", "A14"},
     ),
-    "a lane left out of the sums": _Forgery(
+    "a lane left out of the sums": Forgery(
         lambda honest, entries: edited(
             honest, entries, at := find(honest, "sums", "votes"), lanes=_lanes(honest, at)[:-1]
         ),
         {"A6", "A14"},
     ),
-    "a forged confirmation": _Forgery(_forged_confirmation, {"A6", "A12"}),
-    "a message in an institution's name": _Forgery(_edit("masked", "votes", "i1", by="coordinator"), {"A4"}),
-    "a confirmation in an institution's name": _Forgery(_edit("confirm", "votes", "i1", by="coordinator"), {"A4"}),
-    "proofs in another order": _Forgery(
+    "a forged confirmation": Forgery(_forged_confirmation, {"A6", "A12"}),
+    "a message in an institution's name": Forgery(edit("masked", "votes", "i1", by="coordinator"), {"A4"}),
+    "a confirmation in an institution's name": Forgery(edit("confirm", "votes", "i1", by="coordinator"), {"A4"}),
+    "proofs in another order": Forgery(
         lambda honest, entries: edited(
             honest,
             entries,
@@ -174,27 +145,25 @@ _FORGERIES = {
         ),
         {"A6", "A15"},
     ),
-    "true values called unproven": _Forgery(_called_unproven, {"A5", "A6"}),
-    "another model of the server's": _Forgery(_edit("model", model="ab" * 32), {"A18"}),
-    "another model of the first institution's": _Forgery(
-        _edit("model", sender="i0", model="ab" * 32), {"A18"}, ("i0", "coordinator"), ("i0",)
+    "true values called unproven": Forgery(_called_unproven, {"A5", "A6"}),
+    "another model of the server's": Forgery(edit("model", model="ab" * 32), {"A18"}),
+    "another model of the first institution's": Forgery(
+        edit("model", sender="i0", model="ab" * 32), {"A18"}, ("i0", "coordinator"), ("i0",)
     ),
-    "another model of the last institution's": _Forgery(
-        _edit("model", sender="i3", model="ab" * 32), {"A18"}, ("i3", "coordinator"), ("i3",)
+    "another model of the last institution's": Forgery(
+        edit("model", sender="i3", model="ab" * 32), {"A18"}, ("i3", "coordinator"), ("i3",)
     ),
-    "another model of everybody's": _Forgery(
+    "another model of everybody's": Forgery(
         _everybody_states_another_model, {"A17"}, (*_EVERYBODY, "coordinator"), _EVERYBODY
     ),
-    "a contribution replaced with its sender's help": _Forgery(
-        _replaced_contribution, {"A6", "A12"}, colluders=("i1",)
-    ),
-    "lanes of a contribution swapped with its sender's help": _Forgery(
+    "a contribution replaced with its sender's help": Forgery(_replaced_contribution, {"A6", "A12"}, colluders=("i1",)),
+    "lanes of a contribution swapped with its sender's help": Forgery(
         _swapped_names("masked", "i1"), {"A6", "A12"}, colluders=("i1",)
     ),
-    "other keys with their owner's help": _Forgery(
-        _edit("advertise", sender="i1", channel="09" + "00" * 31), {"A6", "A9"}, colluders=("i1",)
+    "other keys with their owner's help": Forgery(
+        edit("advertise", sender="i1", channel="09" + "00" * 31), {"A6", "A9"}, colluders=("i1",)
     ),
-    "no shares, with their holder's help": _Forgery(
+    "no shares, with their holder's help": Forgery(
         lambda honest, entries: edited(
             honest,
             entries,
@@ -204,8 +173,8 @@ _FORGERIES = {
         {"A6", "A13"},
         colluders=("i1",),
     ),
-    "another proof with its sender's help": _Forgery(
-        _edit("proof", "votes", "i1", products=(("ab" * 8, "cd" * 8),) * 2), {"A6", "A15"}, colluders=("i1",)
+    "another proof with its sender's help": Forgery(
+        edit("proof", "votes", "i1", products=(("ab" * 8, "cd" * 8),) * 2), {"A6", "A15"}, colluders=("i1",)
     ),
 }
 
@@ -232,17 +201,17 @@ def test_a_false_sum_is_found_without_the_payloads_of_institutions_too(four: Hon
     verdict = four.audited(rewritten(four, tmp_path / "rewritten", changed), "public")
     assert {"A6"} <= failed(verdict)
     assert failed(verdict) & {"A10", "A14", "A15", "A18"}
-    assert verdict.at_fault == _SERVER
+    assert verdict.at_fault == SERVER
 
 
 @pytest.mark.parametrize("liar", ["i0", "i2", "i3"])
 def test_without_the_base_model_nobody_can_tell_which_institution_states_a_false_one(
     four: Honest, liar: str, tmp_path: Path
 ) -> None:
-    changed = _edit("model", sender=liar, model="ab" * 32)(four, four.entries())
+    changed = edit("model", sender=liar, model="ab" * 32)(four, four.entries())
     verdict = audit(rewritten(four, tmp_path / "copy", changed, (liar,)), depth="full")
     assert failed(verdict) == {"A18"}
-    assert verdict.at_fault == _SERVER  # which let both in
+    assert verdict.at_fault == SERVER  # which let both in
 
 
 def test_an_institution_that_was_shown_another_log_is_not_blamed_for_another_model(
@@ -256,4 +225,4 @@ def test_an_institution_that_was_shown_another_log_is_not_blamed_for_another_mod
     changed = edited(four, four.entries(), at, seen=fork, model="ab" * 32)
     verdict = four.audited(rewritten(four, tmp_path / "copy", changed))
     assert {"A6", "A18"} <= failed(verdict)
-    assert verdict.at_fault == _SERVER
+    assert verdict.at_fault == SERVER

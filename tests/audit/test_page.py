@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from fedspallm_secure.audit.page import KINDS, to_page
 from fedspallm_secure.audit.verdict import summary, visible
 from fedspallm_secure.messages import Message
 from tests.audit.example_verdict import HOSTILE, NAMES, failed, hostile, huge, incomplete, verified
+from tests.audit.honest_transcript import ENCRYPTED, record
 
 _VOID = {"meta", "br"}
 _ALL = pytest.mark.parametrize("make", [verified, failed, incomplete, hostile, huge])
@@ -335,6 +337,20 @@ def test_an_institution_that_is_the_witness_too_is_drawn_once_as_the_institution
     page = _Page(replace(base, participants=(*base.participants, replace(vanished, role="witness"))))
     assert page.drawn[1]["name"].count("volksbank") == 1
     assert page.gaps(1) == _Page(base).gaps(1) != []
+
+
+def test_the_custodian_has_its_row_its_mark_and_its_part_of_the_story(tmp_path: Path) -> None:
+    verdict = record(replace(ENCRYPTED, method="wanda"), tmp_path).audited()
+    page = _Page(verdict)
+    assert page.cells["custodian"] == ["custodian", "1", "", "", ""]
+    voted = ["encrypted", "survivors", "confirm", "confirmed", "release", "collected", "counted", "sums"]
+    assert page.drawn[0]["kind"] == [*_KEYS, *voted, "proof", "proofs", "model"]
+    assert page.drawn[0]["step"] == ["keys", "votes", "checks", "model"]
+    assert "entry 22, counted: counted the votes of i0, i1, i2: 1 lanes." in page.drawn[0]["title"]
+    assert page.gaps(0) == []
+    assert page.source.count('<path class="custodian"') == 2  # where it spoke, and in the legend
+    assert "Votes were encrypted, and counted by custodian, who alone has the key." in page.text
+    assert "Votes were encrypted" not in _Page(verified()).text
 
 
 def test_every_kind_of_message_is_explained() -> None:

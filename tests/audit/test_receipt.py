@@ -268,8 +268,8 @@ def test_after_a_repetition_the_receipt_is_of_the_attempt_that_was_added_up(
     sent = [said for said in run.messages(plan) if isinstance(said, Masked) and said.sum == "values"]
     assert [said.attempt for said in sent if said.sender == "i0"] == [0, 1]
     folder = run.transcript.folder
-    assert check_receipt(prove(folder, "i0", "values"), run.charter).contribution.attempt == 1
-    assert check_receipt(prove(folder, "i1", "votes"), run.charter).contribution.attempt == 0
+    assert check_receipt(prove(folder, "i0", "values"), run.charter).attempt == 1
+    assert check_receipt(prove(folder, "i1", "votes"), run.charter).attempt == 0
     with pytest.raises(MissingError, match=r"^'i1' is not in the values of round 1: nothing of it was added up"):
         prove(folder, "i1", "values")
 

@@ -12,11 +12,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fedspallm_secure.audit import audit
-from fedspallm_secure.charter import Charter, sign_charter
+from fedspallm_secure.charter import Charter, CkksVotes, sign_charter
 from fedspallm_secure.messages import PAYLOAD_TYPE, Masked, Sums, canonical, pre_authentication_encoding
 from fedspallm_secure.tlog import HeldLog, cosign, origin_of
 from tests.audit.forging import failed, rewritten, signer
-from tests.audit.honest_transcript import TINY, Honest, record
+from tests.audit.honest_transcript import ENCRYPTED, TINY, Honest, everybody, record
 from tests.rounds.synthetic import Setting
 
 _FOUR = Setting(clients=4, layers=1, shapes=((4, 8), (4, 8)), minimum_cohort=4, dropouts=1)  # 3 of the 4 must be left
@@ -32,6 +32,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Honest:
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return record(_FOUR, tmp_path_factory.mktemp("four"))
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Honest:
+    setting = replace(ENCRYPTED, method="wanda", schedule=("0.25", "0.5"))
+    return record(setting, tmp_path_factory.mktemp("encrypted"))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,50 @@ def test_payloads_that_are_swapped_are_found_by_name(four: Honest, tmp_path: Pat
         assert finding.number == check
         assert one in finding.evidence or two in finding.evidence
         assert verdict.at_fault == ()
+
+
+def test_ciphertexts_and_contexts_that_are_swapped_are_found_by_name(encrypted: Honest, tmp_path: Path) -> None:
+    sent = [lane.blob for m in encrypted.messages() if m.kind == "encrypted" for lane in m.lanes]
+    votes = encrypted.run.charter.votes
+    assert isinstance(votes, CkksVotes)
+    pairs = [(sent[0], sent[1], "A20"), (sent[0], sent[3], "A20"), (*votes.contexts, "A23")]
+    for number, (one, two, check) in enumerate(pairs):
+        blobs = encrypted.copy(tmp_path / f"{number}") / "blobs"
+        (blobs / one).rename(blobs / "aside")
+        (blobs / two).rename(blobs / one)
+        (blobs / "aside").rename(blobs / two)
+        verdict = encrypted.audited(blobs.parent)
+        (finding,) = verdict.failed
+        assert (finding.number, verdict.at_fault) == (check, ())
+        assert one in finding.evidence
+        (blobs / one).unlink()
+        assert [(f.number, f.at_fault) for f in encrypted.audited(blobs.parent).failed] == [(check, ())]
+
+
+def test_a_charter_that_names_another_custodian_or_other_contexts_is_signed_by_nobody(
+    encrypted: Honest, tmp_path: Path
+) -> None:
+    charter = encrypted.run.charter
+    assert isinstance(charter.votes, CkksVotes)
+    custodian = charter.votes.custodian.model_copy(update={"public_key": charter.server_key[::-1]})
+    others = [
+        charter.votes.model_copy(update={"contexts": charter.votes.contexts[::-1]}),
+        charter.votes.model_copy(update={"contexts": ("ab" * 32, charter.votes.contexts[1])}),
+        charter.votes.model_copy(update={"custodian": custodian}),
+    ]
+    for number, votes in enumerate(others):
+        folder = encrypted.copy(tmp_path / f"{number}")
+        (folder / "charter.json").write_bytes(canonical(charter.model_copy(update={"votes": votes})))
+        verdict = encrypted.audited(folder)
+        assert {"A2", "A4", "A7"} <= failed(verdict)
+        assert ("A23" in failed(verdict)) == (number == 1)
+        assert verdict.at_fault == ()
+    folder = encrypted.copy(tmp_path / "one-missing")
+    signed = sign_charter(charter, [one for one in everybody(encrypted.run) if one.name != "custodian"])
+    (folder / "charter.signatures.json").write_bytes(canonical(signed))
+    (finding,) = encrypted.audited(folder).failed
+    assert finding.number == "A2"
+    assert "not signed by custodian" in finding.evidence
 
 
 def test_a_model_that_differs_in_one_weight_is_found_by_its_tensor(four: Honest, tmp_path: Path) -> None:

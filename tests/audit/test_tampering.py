@@ -15,7 +15,7 @@ from fedspallm_secure.messages import (
     seal,
 )
 from tests.audit.forging import edited, failed, rewritten, signer, written
-from tests.audit.honest_transcript import TINY, Honest, record
+from tests.audit.honest_transcript import ENCRYPTED, TINY, Honest, record
 
 _SERVER = ("coordinator",)
 
@@ -28,6 +28,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Honest:
 @pytest.fixture(scope="module")
 def rounds(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return record(replace(TINY, method="wanda", schedule=("0.25", "0.5")), tmp_path_factory.mktemp("rounds"))
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Honest:
+    return record(replace(ENCRYPTED, method="wanda"), tmp_path_factory.mktemp("encrypted"))
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +51,12 @@ _STRUCTURAL: dict[str, Callable[[list[Envelope], int], list[Envelope]]] = {
 }
 
 
+@pytest.mark.parametrize("votes", ["small", "encrypted"])
 @pytest.mark.parametrize("how", _STRUCTURAL)
 def test_an_entry_that_somebody_without_a_key_moves_is_missed_and_nobody_is_blamed(
-    small: Honest, how: str, tmp_path: Path
+    votes: str, how: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    small: Honest = request.getfixturevalue(votes)
     entries = small.entries()
     folder = small.copy(tmp_path / "copy")
     for at in range(len(entries)):
@@ -94,10 +101,12 @@ def test_an_entry_signed_with_another_key_of_the_roster_is_found_wherever_it_is(
         assert [(f.number, f.entry) for f in verdict.failed if f.number != "A7"] == [("A4", at)]
 
 
+@pytest.mark.parametrize("votes", ["small", "encrypted"])
 @pytest.mark.parametrize("how", ["dropped", "swapped with the next", "moved to the end"])
 def test_an_entry_that_the_server_moves_is_missed_by_what_others_signed_and_the_server_is_blamed(
-    small: Honest, how: str, tmp_path: Path
+    votes: str, how: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    small: Honest = request.getfixturevalue(votes)
     entries, messages = small.entries(), small.messages()
     last = len(entries) - 1
     for at in range(len(entries)):
@@ -119,7 +128,11 @@ def test_an_entry_that_the_server_moves_is_missed_by_what_others_signed_and_the_
             assert any(finding.entry is not None for finding in verdict.failed)
 
 
-def test_a_log_that_the_server_cuts_is_a_round_without_an_end(small: Honest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("votes", ["small", "encrypted"])
+def test_a_log_that_the_server_cuts_is_a_round_without_an_end(
+    votes: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    small: Honest = request.getfixturevalue(votes)
     entries = small.entries()
     for size in range(0, len(entries), 2):
         verdict = small.audited(rewritten(small, tmp_path / f"{size}", entries[:size]))
