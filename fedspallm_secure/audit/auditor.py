@@ -28,7 +28,7 @@ from fedspallm_secure.audit.log_checks import (
     keeper_of,
     read_checkpoints,
 )
-from fedspallm_secure.audit.record import Entry, open_entry, read_charter, read_entries, read_signatures
+from fedspallm_secure.audit.record import Entry, open_entry, read_charter, read_entries
 from fedspallm_secure.audit.round_checks import RoundAudit
 from fedspallm_secure.audit.story import participants_of, told
 from fedspallm_secure.audit.verdict import Verdict
@@ -39,6 +39,7 @@ from fedspallm_secure.charter import (
     check_chain,
     check_charter_roster,
     check_charter_signatures,
+    load_charter_signatures,
     load_roster,
 )
 from fedspallm_secure.errors import ConfigError, FedspallmError
@@ -173,7 +174,7 @@ class _Case:
         self.findings.note("A1", f"Its digest is {digest(charter)}.")
         self._check_contexts(charter)
         try:
-            check_charter_signatures(charter, read_signatures(self.transcript))
+            check_charter_signatures(charter, load_charter_signatures(self.transcript.signatures))
             self.findings.note("A2", f"{len(charter.keys)} signatures hold.")
         except FedspallmError as error:
             self.findings.fail("A2", str(error))

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from fedspallm_secure.charter import Charter, CharterSignatures, check_charter, load_charter
+from fedspallm_secure.charter import Charter, check_charter, load_charter
 from fedspallm_secure.errors import ConfigError, FedspallmError, RemoteProtocolError, StorageError
 from fedspallm_secure.messages import Envelope, Message, canonical, open_envelope
-from fedspallm_secure.reading import faults
 from fedspallm_secure.secagg import RoundContext
 from fedspallm_secure.transcript import Transcript, read_log
 
-__all__ = ["Entry", "OpenedContext", "open_entry", "read_charter", "read_entries", "read_signatures"]
+__all__ = ["Entry", "OpenedContext", "open_entry", "read_charter", "read_entries"]
 
 
 @dataclass(frozen=True)
@@ -71,23 +68,6 @@ def read_charter(transcript: Transcript) -> Charter:
         raise ConfigError(f"{transcript.charter.name} is not in canonical form.", "Ask for the file as it was signed.")
     check_charter(charter)
     return charter
-
-
-def read_signatures(transcript: Transcript) -> CharterSignatures:
-    """The signatures beside the charter.
-
-    Raises:
-        StorageError: there are none, or not in canonical form.
-    """
-    todo = "Ask for the file as the participants signed it."
-    data = _bytes(transcript.signatures)
-    try:
-        signatures = CharterSignatures.model_validate_json(data)
-    except ValidationError as error:
-        raise StorageError(f"{transcript.signatures.name} holds no signatures: {faults(error)}.", todo) from error
-    if canonical(signatures) != data:
-        raise StorageError(f"{transcript.signatures.name} is not in canonical form.", todo)
-    return signatures
 
 
 def read_entries(transcript: Transcript) -> tuple[list[Envelope], FedspallmError | None]:

@@ -29,6 +29,7 @@ from fedspallm_secure.charter.signed_charter import (
     CharterSignature,
     CharterSignatures,
     check_charter_signatures,
+    load_charter_signatures,
     sign_charter,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "drawn_order",
     "first_roster",
     "load_charter",
+    "load_charter_signatures",
     "load_key",
     "load_policy",
     "load_roster",

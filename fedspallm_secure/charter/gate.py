@@ -127,11 +127,11 @@ def _check_thresholds(charter: Charter) -> None:
 def _check_schedule(charter: Charter) -> None:
     if not charter.schedule:
         raise CharterError("The schedule has no round.", 'Give at least one pattern, such as ["0.5"].')
-    if isinstance(charter.votes, CkksVotes) and not (
-        len(charter.votes.contexts) == len(set(charter.votes.contexts)) == len(charter.schedule)
-    ):
+    contexts = charter.votes.contexts if isinstance(charter.votes, CkksVotes) else ()
+    if charter.custodian is not None and not len(contexts) == len(set(contexts)) == len(charter.schedule):
         raise CharterError(
-            f"The charter names {len(set(charter.votes.contexts))} CKKS contexts for {len(charter.schedule)} rounds.",
+            f"The charter names {len(contexts)} CKKS contexts for {len(charter.schedule)} rounds, "
+            f"{len(set(contexts))} of them different.",
             "Have the custodian make one key for each round: a ciphertext of one must be worth nothing in another.",
         )
     for earlier, later in pairwise(charter.patterns):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import ValidationError
 
 from fedspallm_secure.charter.charter import Charter
-from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.errors import RemoteProtocolError, StorageError
 from fedspallm_secure.messages import (
     Base64,
     Frozen,
@@ -24,8 +26,16 @@ from fedspallm_secure.messages import (
     decode_base64,
     pre_authentication_encoding,
 )
+from fedspallm_secure.reading import faults
 
-__all__ = ["CHARTER_TYPE", "CharterSignature", "CharterSignatures", "check_charter_signatures", "sign_charter"]
+__all__ = [
+    "CHARTER_TYPE",
+    "CharterSignature",
+    "CharterSignatures",
+    "check_charter_signatures",
+    "load_charter_signatures",
+    "sign_charter",
+]
 
 CHARTER_TYPE: Final = "application/vnd.fedspallm-secure.charter.v1+json"
 
@@ -53,6 +63,25 @@ def sign_charter(charter: Charter, signers: Iterable[Signer]) -> CharterSignatur
             CharterSignature(keyid=signer.name, sig=base64.b64encode(signer.sign(encoded)).decode()) for signer in each
         )
     )
+
+
+def load_charter_signatures(path: Path) -> CharterSignatures:
+    """Read the signatures beside a charter. Whether they hold, `check_charter_signatures` says.
+
+    Raises:
+        StorageError: there are none, or not in canonical form.
+    """
+    todo = "Ask for the file as the participants signed it."
+    try:
+        data = path.read_bytes()
+        signatures = CharterSignatures.model_validate_json(data)
+    except OSError as error:
+        raise StorageError(f"{path.name} can't be read: {error.strerror}.", "Ask for the whole transcript.") from error
+    except ValidationError as error:
+        raise StorageError(f"{path.name} holds no signatures: {faults(error)}.", todo) from error
+    if canonical(signatures) != data:
+        raise StorageError(f"{path.name} is not in canonical form.", todo)
+    return signatures
 
 
 def check_charter_signatures(charter: Charter, signed: CharterSignatures) -> None:

@@ -14,19 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from fedspallm_secure.charter import (
     Charter,
     CharterSignature,
-    CharterSignatures,
     check_charter_signatures,
     load_charter,
+    load_charter_signatures,
 )
 from fedspallm_secure.custodian.office import Office
-from fedspallm_secure.errors import ConfigError, RemoteProtocolError, StorageError
+from fedspallm_secure.errors import ConfigError, RemoteProtocolError
 from fedspallm_secure.messages import Collected, Counted, ModelStatement, canonical, open_envelope
-from fedspallm_secure.reading import faults
 from fedspallm_secure.rounds import RoundPlan, plan_round
 from fedspallm_secure.transcript import Transcript, read_log
 from fedspallm_secure.workspace import write_whole
@@ -105,7 +102,7 @@ class Exchange:
             return None
         charter = load_charter(self.transcript.charter)
         office.check(charter)
-        check_charter_signatures(charter, self._signatures())
+        check_charter_signatures(charter, load_charter_signatures(self.transcript.signatures))
         asked: set[int] = set()
         models: dict[int, str] = {}
         for _, envelope in read_log(self.transcript.log):
@@ -147,14 +144,3 @@ class Exchange:
         path = self.counted(plan.context.round)
         write_whole(path, canonical(answer), _TODO)
         return path
-
-    def _signatures(self) -> CharterSignatures:
-        path = self.transcript.signatures
-        try:
-            return CharterSignatures.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise StorageError(
-                f"The signatures under the charter, {path}, can't be read: {error}.", "Take the transcript again."
-            ) from error
-        except ValidationError as error:
-            raise StorageError(f"{path} holds no signatures: {faults(error)}.", "Take the transcript again.") from error

@@ -25,6 +25,7 @@ from fedspallm_secure.votes import (
     PublicContext,
     SecretContext,
     bind_key,
+    check_bound,
     choose_parameters,
 )
 from fedspallm_secure.workspace import Journal, make_folder
@@ -147,11 +148,12 @@ class Office:
         Raises:
             CharterError: the charter breaks a rule, or does not name this custodian and these keys.
             RemoteProtocolError: the log does not show that the votes may be counted, or they are no votes.
-            LocalProtocolError: a lane was counted for others before, or the keys are for another charter.
+            LocalProtocolError: this charter was not signed here, or a lane was counted for others before.
             StorageError: a payload is missing or damaged, or can't be written.
         """
         self.check(plan.charter)
         pair = self._keys[plan.context.round]
+        check_bound(self._journal, pair.digest, plan.context.digest, plan.context.round)
         public = PublicContext(choose_parameters(self.offer.institutions), pair.public, pair.digest)
         secret = SecretContext(pair.secret, public)
         make_folder(self._scratch)

@@ -19,7 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Charter, CkksVotes, Policy
+from fedspallm_secure.charter import Charter, Policy, load_charter_signatures
 from fedspallm_secure.messages import (
     Attested,
     Collected,
@@ -62,7 +62,6 @@ from fedspallm_secure.rounds import (
 from fedspallm_secure.secagg import Delivery, Entropy
 from fedspallm_secure.tlog import LogView, origin_of
 from fedspallm_secure.transcript import BlobStore, Transcript
-from fedspallm_secure.votes import Encryptor, PublicContext
 from fedspallm_secure.workspace import Journal, LayerStore
 
 __all__ = ["Participants", "RoundResult", "Traffic", "run_round"]
@@ -214,7 +213,7 @@ def run_round(
     folder = Transcript(transcript)
     figures = telemetry if telemetry is not None else dict.fromkeys(participants.institutions, LocalTelemetry())
     blobs = {name: _MeteredBlobs(folder.blobs.folder, name, traffic) for name in participants.institutions}
-    with tempfile.TemporaryDirectory(prefix=".ciphertexts-", dir=transcript.parent) as own, folder.open_log() as log:
+    with tempfile.TemporaryDirectory(prefix=".ciphertexts-", dir=transcript.parent) as own:
         institutions = {
             name: InstitutionRound(
                 plan,
@@ -230,30 +229,28 @@ def run_round(
                 figures[name],
                 blobs[name],
                 None,
-                _own_ciphertexts(plan, folder.blobs, Path(own) / name),
+                _own_ciphertexts(plan, folder, Path(own) / name),
             )
             for name, identity in participants.institutions.items()
         }
-        held = held_before(plan, log)
-        outcome = Outcome(plan, public, folder.blobs)
-        coordinator = CoordinatorRound(
-            plan, participants.server, outcome, AddingUp(folder.blobs, plan.ckks), output, held
-        )
-        server = DurableRound(plan, participants.server, coordinator, held, log)
-        post = _Post(plan, participants, server, institutions, folder.blobs, blobs, traffic, progress)
-        post.carry()
+        with folder.open_log() as log:
+            held = held_before(plan, log)
+            outcome = Outcome(plan, public, folder.blobs)
+            coordinator = CoordinatorRound(
+                plan, participants.server, outcome, AddingUp(folder.blobs, plan.ckks), output, held
+            )
+            server = DurableRound(plan, participants.server, coordinator, held, log)
+            post = _Post(plan, participants, server, institutions, folder.blobs, blobs, traffic, progress)
+            post.carry()
     folder.write_checkpoint(plan.context.round, post.checkpoint(clock))
     assert coordinator.model is not None  # nobody is missing, or the step was closed
     return RoundResult(coordinator.model, coordinator.telemetry)
 
 
-def _own_ciphertexts(plan: RoundPlan, blobs: BlobStore, folder: Path) -> OwnCiphertexts | None:
-    if not isinstance(plan.charter.votes, CkksVotes) or plan.ckks is None:
+def _own_ciphertexts(plan: RoundPlan, folder: Transcript, own: Path) -> OwnCiphertexts | None:
+    if not plan.context.encrypts_votes:
         return None
-    name = plan.charter.votes.contexts[plan.context.round]
-    public = PublicContext(plan.ckks, blobs.get_bytes(name), name)
-    folder.mkdir()
-    return OwnCiphertexts(Encryptor(public, folder), BlobStore(folder / "blobs"))
+    return OwnCiphertexts.under(plan, load_charter_signatures(folder.signatures), folder.blobs, own)
 
 
 @dataclass(frozen=True)

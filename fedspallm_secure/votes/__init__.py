@@ -6,7 +6,7 @@ NumPy alone.
 
 from fedspallm_secure.votes.ciphertexts import add_ciphertexts, check_ciphertexts, sum_digest
 from fedspallm_secure.votes.context import KeyPair, PublicContext, SecretContext, make_key_pair
-from fedspallm_secure.votes.custodian import Contribution, Custodian, LaneCounts, VotesLane, bind_key
+from fedspallm_secure.votes.custodian import Contribution, Custodian, LaneCounts, VotesLane, bind_key, check_bound
 from fedspallm_secure.votes.encryption import Decryptor, Encryptor
 from fedspallm_secure.votes.noise import typical_error
 from fedspallm_secure.votes.parameters import MARGIN, CkksParameters, choose_parameters
@@ -25,6 +25,7 @@ __all__ = [
     "VotesLane",
     "add_ciphertexts",
     "bind_key",
+    "check_bound",
     "check_ciphertexts",
     "choose_parameters",
     "make_key_pair",

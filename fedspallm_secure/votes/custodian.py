@@ -30,14 +30,14 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from fedspallm_secure.errors import CharterError, RemoteProtocolError
+from fedspallm_secure.errors import CharterError, LocalProtocolError, RemoteProtocolError
 from fedspallm_secure.votes.ciphertexts import add_ciphertexts, check_ciphertexts, sum_digest
 from fedspallm_secure.votes.context import SecretContext
 from fedspallm_secure.votes.encryption import Decryptor
 from fedspallm_secure.votes.packing import unpack_counts
 from fedspallm_secure.workspace import Journal
 
-__all__ = ["Contribution", "Custodian", "LaneCounts", "VotesLane", "bind_key"]
+__all__ = ["Contribution", "Custodian", "LaneCounts", "VotesLane", "bind_key", "check_bound"]
 
 _TODO = "Nothing was decrypted."
 
@@ -204,7 +204,25 @@ def bind_key(journal: Journal, context: str, charter: str, round_index: int) -> 
         LocalProtocolError: the key is for something else.
         StorageError: the journal can't be written.
     """
-    journal.once(f"CKKS key {context}", f"for charter {charter} round {round_index}")
+    journal.once(f"CKKS key {context}", _purpose(charter, round_index))
+
+
+def check_bound(journal: Journal, context: str, charter: str, round_index: int) -> None:
+    """Refuse to use a key for what it was not bound to.
+
+    Raises:
+        LocalProtocolError: as said.
+    """
+    bound = journal.decided(f"CKKS key {context}")
+    if bound != _purpose(charter, round_index):
+        raise LocalProtocolError(
+            f"The CKKS key {context} is {bound or 'for no charter yet'}, not {_purpose(charter, round_index)}.",
+            "Nothing was decrypted. Sign the charter before anything is encrypted under it.",
+        )
+
+
+def _purpose(charter: str, round_index: int) -> str:
+    return f"for charter {charter} round {round_index}"
 
 
 def _set_digest(given: Sequence[Contribution]) -> str:

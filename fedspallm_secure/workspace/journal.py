@@ -20,6 +20,10 @@ class Journal:
     def __init__(self) -> None:
         self._decisions: dict[str, str] = {}
 
+    def decided(self, what: str) -> str | None:
+        """How something was decided; None if it was not."""
+        return self._decisions.get(what)
+
     def once(self, what: str, decision: str) -> None:
         """Record a decision; only after this returned may anything be sent that follows from it.
 
