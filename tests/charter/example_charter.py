@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from fedspallm_secure.charter import Base, Charter, Institution, Parameters, Tensor
+from fedspallm_secure.charter import Base, Charter, CkksVotes, Custodian, Institution, Parameters, Tensor
 
-__all__ = ["example_charter", "example_digest", "example_parameters"]
+__all__ = ["encrypted_votes", "example_charter", "example_digest", "example_parameters"]
 
 
 def example_digest(text: str) -> str:
@@ -27,6 +27,14 @@ def example_parameters(**changes: Any) -> Parameters:
         "clip": "1.0",
     }
     return Parameters(**fields | changes)
+
+
+def encrypted_votes(name: str = "custodian", key: str = "custodian", contexts: int = 2) -> CkksVotes:
+    """A custodian's keys, as many as the example has rounds."""
+    return CkksVotes(
+        custodian=Custodian(name=name, public_key=example_digest(key)),
+        contexts=tuple(example_digest(f"context {number}") for number in range(contexts)),
+    )
 
 
 def example_charter(**changes: Any) -> Charter:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fedspallm_secure.charter import Charter, Witness
+from fedspallm_secure.charter import Charter, MaskedVotes, Votes, Witness
 from fedspallm_secure.messages import canonical, digest
-from tests.charter.example_charter import example_charter, example_digest
+from tests.charter.example_charter import encrypted_votes, example_charter, example_digest
 
 _WITNESS = Witness(name="auditor", public_key=example_digest("auditor"))
 
@@ -40,7 +40,12 @@ def _other(leaf: Any) -> Any:
 
 def _changed(node: Any) -> Iterator[Any]:
     """`node` with one leaf, one key or one element changed, one after the other, everywhere in it."""
-    if isinstance(node, dict):
+    if isinstance(node, dict) and "backend" in node:
+        yield (encrypted_votes() if node["backend"] == "masked" else MaskedVotes()).model_dump(mode="json")
+        node = {key: value for key, value in node.items() if key != "backend"}
+        for other in _changed(node):
+            yield {"backend": "ckks"} | other
+    elif isinstance(node, dict):
         for key, value in node.items():
             for other in _changed(value):
                 yield node | {key: other}
@@ -58,8 +63,9 @@ def _changed(node: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("witness", [None, _WITNESS], ids=["no witness", "a witness"])
-def test_any_changed_field_changes_the_digest(witness: Witness | None) -> None:
-    charter = example_charter(witness=witness)
+@pytest.mark.parametrize("votes", [MaskedVotes(), encrypted_votes()], ids=["masked votes", "encrypted votes"])
+def test_any_changed_field_changes_the_digest(witness: Witness | None, votes: Votes) -> None:
+    charter = example_charter(witness=witness, votes=votes)
     body = json.loads(canonical(charter))
     del body["version"]
     digests = {digest(charter)}
@@ -125,6 +131,39 @@ def test_a_witness_has_its_key_by_name_too_whether_it_is_an_institution_or_not()
     assert example_charter(witness=_WITNESS).keys == others | {"auditor": example_digest("auditor")}
     member = Witness(name="berlin", public_key=example_digest("berlin"))
     assert example_charter(witness=member).keys == others
+
+
+def test_a_custodian_has_its_key_by_name_too_and_masked_votes_have_none() -> None:
+    charter = example_charter(votes=encrypted_votes())
+    assert charter.keys == example_charter().keys | {"custodian": example_digest("custodian")}
+    assert charter.custodian == encrypted_votes().custodian
+    assert example_charter().custodian is None
+
+
+def test_votes_are_masked_where_a_charter_does_not_say_how_they_are_counted() -> None:
+    body = json.loads(canonical(example_charter()))
+    assert body.pop("votes") == {"backend": "masked"}
+    assert digest(Charter.model_validate_json(json.dumps(body))) == digest(example_charter())
+
+
+@pytest.mark.parametrize(
+    "votes",
+    [
+        None,
+        {},
+        {"backend": "plain"},
+        {"backend": "masked", "contexts": []},
+        {"backend": "ckks"},
+        {"backend": "ckks", "contexts": []},
+        encrypted_votes().model_dump(mode="json") | {"contexts": ["AB" * 32]},
+        encrypted_votes().model_dump(mode="json") | {"custodian": None},
+        encrypted_votes().model_dump(mode="json") | {"secret": "0" * 64},
+    ],
+)
+def test_votes_are_counted_in_one_of_two_ways_and_nothing_else_is_a_charter(votes: Any) -> None:
+    body = json.loads(canonical(example_charter())) | {"votes": votes}
+    with pytest.raises(ValidationError, match="votes"):
+        Charter.model_validate_json(json.dumps(body))
 
 
 def test_only_sparsegpt_changes_weights() -> None:

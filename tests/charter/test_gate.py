@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedspallm_secure.charter import Base, Charter, Institution, Witness, check_charter, unmasking_threshold
 from fedspallm_secure.errors import CharterError
-from tests.charter.example_charter import example_charter, example_digest, example_parameters
+from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, example_parameters
 
 _ROSTER = example_charter().roster
 _BASE = example_charter().base
@@ -29,12 +29,17 @@ def _witness(name: str, key: str) -> Charter:
     return example_charter(witness=Witness(name=name, public_key=example_digest(key)))
 
 
+def _custodian(name: str, key: str, **changes: Any) -> Charter:
+    return example_charter(votes=encrypted_votes(name, key), **changes)
+
+
 def _base(**changes: Any) -> Base:
     return _BASE.model_copy(update=changes)
 
 
 def test_the_example_passes() -> None:
     check_charter(example_charter())
+    check_charter(example_charter(votes=encrypted_votes()))
 
 
 REFUSED: dict[str, tuple[Charter, str]] = {
@@ -88,6 +93,40 @@ REFUSED: dict[str, tuple[Charter, str]] = {
     "the server as witness": (_witness("server", "server"), "same name"),
     "a witness with the server's name": (_witness("server", "auditor"), "same name"),
     "a witness with the server's key": (_witness("auditor", "server"), "same public key"),
+    "an institution as custodian": (_custodian("berlin", "berlin"), "same name"),
+    "a custodian with an institution's name": (_custodian("berlin", "another"), "same name"),
+    "a custodian with an institution's key": (_custodian("another", "berlin"), "same public key"),
+    "the server as custodian": (_custodian("server", "server"), "same name"),
+    "a custodian with the server's name": (_custodian("server", "another"), "same name"),
+    "a custodian with the server's key": (_custodian("another", "server"), "same public key"),
+    "the witness as custodian": (
+        _custodian("auditor", "auditor", witness=Witness(name="auditor", public_key=example_digest("auditor"))),
+        "same name",
+    ),
+    "a custodian with the witness's key": (
+        _custodian("custodian", "auditor", witness=Witness(name="auditor", public_key=example_digest("auditor"))),
+        "same public key",
+    ),
+    "a round without a CKKS key": (
+        example_charter(votes=encrypted_votes(contexts=1)),
+        "names 1 CKKS contexts for 2 rounds",
+    ),
+    "a CKKS key too many": (example_charter(votes=encrypted_votes(contexts=3)), "names 3 CKKS contexts for 2 rounds"),
+    "no CKKS key": (example_charter(votes=encrypted_votes(contexts=0)), "names 0 CKKS contexts for 2 rounds"),
+    "one CKKS key for two rounds": (
+        example_charter(
+            votes=encrypted_votes().model_copy(update={"contexts": (example_digest("one"), example_digest("one"))})
+        ),
+        "names 2 CKKS contexts for 2 rounds, 1 of them different",
+    ),
+    "two CKKS keys and one of them twice": (
+        example_charter(
+            votes=encrypted_votes().model_copy(
+                update={"contexts": (*encrypted_votes().contexts, example_digest("context 0"))}
+            )
+        ),
+        "names 3 CKKS contexts for 2 rounds, 2 of them different",
+    ),
     "no institution": (example_charter(roster=()), "0 institutions"),
     "clipped to nothing": (_parameters(clip="0.000"), "clip is 0"),
     "no round": (example_charter(schedule=()), "no round"),

@@ -12,7 +12,7 @@ import pytest
 from fedspallm_secure.charter import Charter, Policy, Witness, check_charter, check_policy, load_charter, load_policy
 from fedspallm_secure.errors import CharterError, ConfigError
 from fedspallm_secure.messages import canonical, digest
-from tests.charter.example_charter import example_charter, example_digest, example_parameters
+from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, example_parameters
 
 _DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "policy.md"
 _BLOCKS = [block.split("```")[0] for block in _DOCUMENT.read_text(encoding="utf-8").split("```toml\n")[1:]]
@@ -104,6 +104,18 @@ RULES: dict[str, tuple[Charter, dict[str, Any], dict[str, Any], str]] = {
         {"witnesses": {"auditor": example_digest("another key")}},
         f"'auditor' with key {example_digest('auditor')}; * {example_digest('another key')}",
     ),
+    "votes": (
+        example_charter(votes=encrypted_votes()),
+        {"votes": ["ckks"]},
+        {"votes": ["masked"]},
+        "counts votes as ckks; * allows masked",
+    ),
+    "custodians": (
+        example_charter(votes=encrypted_votes()),
+        {"custodians": {"custodian": example_digest("custodian")}},
+        {"custodians": {"custodian": example_digest("another key")}},
+        f"'custodian' with key {example_digest('custodian')}; * {example_digest('another key')}",
+    ),
     "witness_required": (
         example_charter(),
         {"witness_required": False},
@@ -160,6 +172,19 @@ def test_a_named_witness_must_be_listed_even_where_none_is_required() -> None:
         check_policy(example_charter(witness=Witness(name="berlin", public_key=example_digest("berlin"))), listed)
 
 
+def test_a_custodian_must_be_listed_where_there_is_a_list_and_masked_votes_need_none() -> None:
+    listed = Policy(custodians={"custodian": example_digest("custodian")})
+    check_policy(example_charter(), listed)
+    with pytest.raises(CharterError, match=r"^custodians: .*'another' .* no such name"):
+        check_policy(example_charter(votes=encrypted_votes("another", "custodian")), listed)
+
+
+def test_who_wants_encrypted_votes_alone_refuses_masked_ones() -> None:
+    with pytest.raises(CharterError, match=r"^votes: the charter counts votes as masked; the policy allows ckks"):
+        check_policy(example_charter(), Policy(votes=("ckks",)))
+    check_policy(example_charter(votes=encrypted_votes()), Policy())
+
+
 def test_a_stranger_on_the_roster_is_refused_by_name() -> None:
     known = {name: key for name, key in _KEYS.items() if name != "dresden"}
     with pytest.raises(CharterError, match=r"^institutions: .*'dresden' .* no such name"):
@@ -170,7 +195,7 @@ def test_every_key_is_documented_and_what_the_document_calls_defaults_are_the_de
     documented = tomllib.loads(_BLOCKS[0])
     assert set(documented) == set(Policy.model_fields)
     optional = {name for name, field in Policy.model_fields.items() if field.default is None}
-    assert optional == {"base", "institutions", "servers", "witnesses"}
+    assert optional == {"base", "institutions", "servers", "witnesses", "custodians"}
     read = Policy.model_validate(documented)
     assert read.model_dump(exclude=optional) == Policy().model_dump(exclude=optional)
 
@@ -197,6 +222,10 @@ def test_two_institutions_run_only_with_the_acknowledgement_and_every_bound_lowe
         ("allow_two_institutions = 1", ["allow_two_institutions: input should be a valid boolean"]),
         ('methods = "wanda"', ["methods: input should be a valid tuple"]),
         ('methods = ["wandb"]', ["methods.0: input should be 'sparsegpt', 'wanda' or 'magnitude'"]),
+        ('votes = "ckks"', ["votes: input should be a valid tuple"]),
+        ('votes = ["plain"]', ["votes.0: input should be 'masked' or 'ckks'"]),
+        ("votes = []", ["votes: tuple should have at least 1 item"]),
+        ("[custodians]", ["custodians: dictionary should have at least 1 item"]),
         ("methods = []", ["methods: tuple should have at least 1 item"]),
         ('base = "AB"', ["base: string should match pattern"]),
         ('[servers]\nserver = "12"', ["servers.server: string should match pattern"]),

@@ -81,7 +81,7 @@ def _serve(folder: Path, writes: int, moment: str) -> None:
     held = held_before(plan, log)
     outcome = Outcome(plan, PublicWeights(LayerStore(folder / "base")), transcript.blobs)
     output = LayerStore(folder / "model")
-    coordinator = CoordinatorRound(plan, identity, outcome, AddingUp(transcript.blobs), output, held)
+    coordinator = CoordinatorRound(plan, identity, outcome, AddingUp(transcript.blobs, plan.ckks), output, held)
     server = DurableRound(plan, identity, coordinator, held, log)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print(listening.getsockname()[1], flush=True)

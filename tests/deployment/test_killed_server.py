@@ -16,17 +16,18 @@ from typing import Any
 import pytest
 
 from fedspallm_secure.audit import audit
-from fedspallm_secure.charter import sign_charter
-from fedspallm_secure.messages import Envelope, canonical
-from fedspallm_secure.rounds import InstitutionRound, LocalTelemetry, Member, PublicWeights
+from fedspallm_secure.charter import load_charter_signatures, sign_charter
+from fedspallm_secure.messages import Envelope, canonical, open_envelope
+from fedspallm_secure.rounds import InstitutionRound, LocalTelemetry, Member, OwnCiphertexts, PublicWeights
 from fedspallm_secure.runtime.embedded import Participants
 from fedspallm_secure.tlog import Evidence, OwnPlace, leaf_hash
 from fedspallm_secure.transcript import read_log
 from fedspallm_secure.workspace import Journal
 from tests.deployment.server_process import KEY
-from tests.rounds.synthetic import Run, Setting
+from tests.rounds.synthetic import CUSTODIAN, Run, Setting
 
 _SETTING = Setting(clients=3, minimum_cohort=3, dropouts=0)
+_ENCRYPTED = Setting(clients=3, layers=1, shapes=((4, 4),), minimum_cohort=3, dropouts=0, method="wanda", ckks=True)
 _MOMENTS = ("before", "within", "after", "sent")
 _ONE_WRITE_EACH = ((2, "before"), (2, "within"), (1, "after"), (1, "sent"))
 """Deaths that leave one write to each life."""
@@ -128,18 +129,39 @@ class _Institution:
         return f"{answer['checkpoint']}|{line}"
 
 
-def _play(folder: Path, deaths: list[tuple[int, str]]) -> tuple[Run, int, list[Envelope]]:
+@dataclass
+class _Custodian:
+    """It counts when it is asked to, from the log on the disk."""
+
+    run: Run
+    sent: Envelope | None = None
+    counted: int = 0
+
+    def turn(self, server: _Server) -> None:
+        """Ask once, and count if the server says that it may."""
+        sent = None if self.sent is None else self.sent.model_dump(mode="json")
+        answer = server.ask({"name": CUSTODIAN.name, "sent": sent, "seen": None, "got": None, "closing": False})
+        if answer["envelope"] is not None and self.sent is None:
+            assert self.run.office is not None
+            log = [envelope for _, envelope in read_log(self.run.transcript.log)]
+            self.sent = self.run.office.count(self.run.plan(), log, self.run.transcript.blobs)
+            self.counted += 1
+
+
+def _play(folder: Path, deaths: list[tuple[int, str]], setting: Setting = _SETTING) -> tuple[Run, int, list[Envelope]]:
     """A round with a server that dies as told; how often it did, and the log."""
-    run = Run(_SETTING, folder)
+    run = Run(setting, folder)
     plan, participants = run.plan(), run.participants
     pruned = run.prune(plan, run.base)
-    run.transcript.write_charter(run.charter, sign_charter(run.charter, participants.everybody))
+    custodian = [CUSTODIAN] if setting.ckks else []
+    run.transcript.write_charter(run.charter, sign_charter(run.charter, [*participants.everybody, *custodian]))
     (folder / KEY).write_bytes(participants.server.key.private_bytes_raw())
     server = _Server(folder, iter(deaths))
     institutions = [_institution(run, name, participants, pruned[name]) for name in run.names]
+    everybody: list[_Institution | _Custodian] = [*institutions, *([_Custodian(run)] if setting.ckks else [])]
     try:
         while any(not one.answered or one.answered[-1] is not None for one in institutions):
-            for one in institutions:
+            for one in everybody:
                 one.turn(server)
         notes = [one.cosign(server).split("|") for one in institutions]
     finally:
@@ -152,8 +174,16 @@ def _institution(run: Run, name: str, participants: Participants, pruned: Any) -
     plan, public = run.plan(), PublicWeights(run.base)
     view = participants.view(name, run.charter)
     member = Member(participants.institutions[name], run.entropy, Journal(), view, run.setting.policy)
-    one = InstitutionRound(plan, member, public, pruned, LocalTelemetry(), run.transcript.blobs, None)
+    own = _ciphertexts(run, run.folder / "own" / name) if run.setting.ckks else None
+    one = InstitutionRound(plan, member, public, pruned, LocalTelemetry(), run.transcript.blobs, None, own)
     return _Institution(name, one, member, one.start())
+
+
+def _ciphertexts(run: Run, folder: Path) -> OwnCiphertexts:
+    signatures = load_charter_signatures(run.transcript.signatures)
+    own = OwnCiphertexts.under(run.plan(), signatures, run.transcript.blobs, folder)
+    assert own is not None
+    return own
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +210,18 @@ def test_a_server_killed_in_its_first_write_and_then_in_each_later_one_ends_with
     run, killed, log = _play(tmp_path, [(writes, _MOMENTS[writes % 4]) for writes in (1, 1, 1, 3, 5, 4, 7, 6)])
     assert killed >= 6
     assert log == undisturbed
+    _assert_audits_clean(run)
+
+
+def test_so_does_one_that_waits_for_ciphertexts_and_for_the_custodian(tmp_path: Path) -> None:
+    """Ciphertexts and keys are random, so that no two logs are the same: kinds, senders and the audit are."""
+    run, killed, log = _play(tmp_path, [_ONE_WRITE_EACH[number % 4] for number in range(100)], _ENCRYPTED)
+    said = [open_envelope(envelope, run.charter.keys) for envelope in log]
+    assert killed >= len([message for message in said if message.sender != run.charter.server]) - 1 >= 21
+    own = ["advertise", "share", "encrypted", "confirm", "release", "proof", "model"]
+    for name in run.names:
+        assert [message.kind for message in said if message.sender == name] == own
+    assert [message.kind for message in said if message.sender == CUSTODIAN.name] == ["counted"]
     _assert_audits_clean(run)
 
 

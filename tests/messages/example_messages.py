@@ -15,8 +15,12 @@ from fedspallm_secure.messages import (
     Again,
     Attest,
     Attested,
+    Collected,
     Confirm,
     Confirmed,
+    Counted,
+    CountedLane,
+    Encrypted,
     Envelope,
     GroupCommitments,
     GroupKeys,
@@ -28,6 +32,7 @@ from fedspallm_secure.messages import (
     ModelStatement,
     Proof,
     Proofs,
+    Release,
     Revealed,
     Share,
     Shares,
@@ -66,6 +71,12 @@ _ADVERTISE = Advertise(
 _PROOF = Proof(**_VOTES, products=(("0" * 16, "f" * 16), ("1" * 16, "e" * 16)))
 _ATTEST = Attest(**_VALUES, sums="5" * 64)
 _LOG = LogHead(size=7, root="0e" * 32)
+_COUNTED = Counted(
+    **_ROUND,
+    survivors="a" * 64,
+    contributors=("alice", "bob"),
+    lanes=tuple(CountedLane(**lane.model_dump(), ciphertexts="7" * 64) for lane in _LANES),
+)
 _REVEALED = Revealed(seeds={"alice": "6" * 66, "bob": "7" * 66}, keys={"c.3_d-e": "8" * 66})
 
 EXAMPLES: dict[str, Message] = {
@@ -82,6 +93,7 @@ EXAMPLES: dict[str, Message] = {
         Shares(**_ROUND, attempt=1, to="bob", sealed={"alice": "AAECAw=="}),
         Again(**_ROUND, attempt=1, gone=("bob",)),
         Masked(**_VOTES, lanes=_LANES, prev="0d" * 32, seen=_LOG),
+        Encrypted(**_ROUND, lanes=_LANES, prev=None, seen=_LOG),
         Survivors(
             **_VOTES,
             participants=("alice", "bob"),
@@ -93,7 +105,10 @@ EXAMPLES: dict[str, Message] = {
         Confirm(**_VALUES, survivors="a" * 64),
         Confirmed(**_VALUES, survivors="a" * 64, signatures={"alice": "AAEC", "bob": "AA=="}),
         Unmask(**_VOTES, groups=(_REVEALED, Revealed(seeds={}, keys={}))),
-        Sums(**_VALUES, lanes=_LANES),
+        Release(**_ROUND, survivors="a" * 64, prev="0d" * 32, seen=_LOG),
+        Collected(**_ROUND, survivors="a" * 64, contributors=("alice",), log=_LOG),
+        _COUNTED,
+        Sums(**_VOTES, lanes=_LANES, counted=seal(_COUNTED, ALICE)),
         _PROOF,
         Proofs(**_VOTES, proofs=(seal(_PROOF, ALICE),)),
         _ATTEST,
@@ -121,6 +136,10 @@ _HEADS = st.builds(LogHead, size=_COUNT, root=_DIGEST)
 _PRODUCTS = st.lists(st.tuples(_hex(8), _hex(8)), max_size=3).map(tuple)
 _LANE_LISTS = st.lists(
     st.builds(LaneBlob, lane=_TEXT.filter(bool), words=_COUNT, blob=_DIGEST),
+    max_size=4,
+).map(tuple)
+_COUNTED_LISTS = st.lists(
+    st.builds(CountedLane, lane=_TEXT.filter(bool), words=_COUNT, blob=_DIGEST, ciphertexts=_DIGEST),
     max_size=4,
 ).map(tuple)
 _KEY_LISTS = st.lists(st.builds(GroupKeys, votes=_OPTIONAL, values=_OPTIONAL), max_size=3).map(tuple)
@@ -155,7 +174,11 @@ def messages(sender: str) -> st.SearchStrategy[Message]:
         st.builds(Confirm, **summed, survivors=_DIGEST),
         st.builds(Confirmed, **summed, survivors=_DIGEST, signatures=_SEALED),
         st.builds(Unmask, **summed, **links, groups=_REVEALED_LISTS),
-        st.builds(Sums, **summed, lanes=_LANE_LISTS),
+        st.builds(Encrypted, **head, **links, lanes=_LANE_LISTS),
+        st.builds(Release, **head, **links, survivors=_DIGEST),
+        st.builds(Collected, **head, survivors=_DIGEST, contributors=_NAMES, log=_HEADS),
+        st.builds(Counted, **head, **links, survivors=_DIGEST, contributors=_NAMES, lanes=_COUNTED_LISTS),
+        st.builds(Sums, **summed, lanes=_LANE_LISTS, counted=st.none() | envelope),
         st.builds(Proof, **summed, **links, products=_PRODUCTS),
         st.builds(Proofs, **summed, proofs=envelopes),
         st.builds(Attest, **summed, **links, sums=_DIGEST),

@@ -230,6 +230,18 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("unmask", "groups/0/seeds/bob", "7" * 64),
     ("unmask", "groups/0/keys", None),
     ("unmask", "groups/1/seeds/ bob", "7" * 66),
+    ("encrypted", "lanes/0/blob", "AB" * 32),
+    ("encrypted", "lanes", None),
+    ("release", "survivors", None),
+    ("collected", "contributors", "alice"),
+    ("collected", "contributors/0", ""),
+    ("collected", "log", None),
+    ("counted", "contributors/1", 7),
+    ("counted", "lanes/0/ciphertexts", None),
+    ("counted", "lanes/1/words", -1),
+    ("counted", "survivors", "a" * 63),
+    ("sums", "counted", []),
+    ("sums", "counted/payload", None),
     ("sums", "lanes/1", []),
     ("proof", "products/0", ["0" * 16]),
     ("proof", "products/0", ["0" * 16] * 3),
@@ -255,7 +267,8 @@ def test_a_field_that_is_not_as_it_is_defined_is_refused(kind: str, path: str, v
 def test_each_kind_has_the_fields_that_it_is_defined_with_and_no_other(kind: str) -> None:
     body = json.loads(canonical(EXAMPLES[kind]))
     less = {left: {name: body[name] for name in body if name != left} for left in body}
-    nullable = {left: less.pop(left) for left in ("prev", "seen") if left in body}  # written all the same
+    written_all_the_same = ("prev", "seen", "counted") if kind == "sums" else ("prev", "seen")
+    nullable = {left: less.pop(left) for left in written_all_the_same if left in body}
     more = [body | {"more": None}, body | {"kind": f"{kind} "}, body | {"round": "2"}, body | {"sender": ["alice"]}]
     for bad in (*less.values(), *more):
         with pytest.raises(RemoteProtocolError, match="'alice' signed something that is no message"):
@@ -266,7 +279,7 @@ def test_each_kind_has_the_fields_that_it_is_defined_with_and_no_other(kind: str
     assert open_envelope(_signed(_json(body)), KEYS) == EXAMPLES[kind]
 
 
-_LINKED = {"advertise", "share", "masked", "unmask", "proof", "attest", "model"}
+_LINKED = {"advertise", "share", "masked", "unmask", "proof", "attest", "model", "encrypted", "release", "counted"}
 
 
 def test_what_somebody_says_alone_links_to_what_it_said_before_and_no_other_kind_does() -> None:

@@ -96,7 +96,7 @@ def test_names_in_a_message_are_sorted_too_wherever_they_came_from() -> None:
 def test_there_is_an_example_of_every_kind_of_message() -> None:
     kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(Message)[0])}
     assert kinds == EXAMPLES.keys()
-    assert len(kinds) == 17
+    assert len(kinds) == 21
 
 
 _CONFIRM = Confirm(charter="c" * 64, round=0, sender="alice", sum="votes", attempt=0, survivors="a" * 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutations.agreement import AGREEMENT
+from tests.mutations.encrypted_votes import ENCRYPTED_VOTES
 from tests.mutations.keys import KEYS
 from tests.mutations.mutation import Mutation
 from tests.mutations.rosters import ROSTERS
@@ -11,8 +12,9 @@ from tests.mutations.transparency import TRANSPARENCY
 
 __all__ = ["EVERY_CHECK", "FAST"]
 
-EVERY_CHECK: tuple[Mutation, ...] = (*AGREEMENT, *ROSTERS, *KEYS, *SUMS, *TRANSPARENCY)
-"""In the order of the protocol: what is agreed and by whom, keys and shares, sums and what follows, and the log."""
+EVERY_CHECK: tuple[Mutation, ...] = (*AGREEMENT, *ROSTERS, *KEYS, *SUMS, *ENCRYPTED_VOTES, *TRANSPARENCY)
+"""In the order of the protocol: what is agreed and by whom, keys and shares, sums and what follows, encrypted votes,
+and the log."""
 
 _FAST = (
     "a message may be of another round",

@@ -15,10 +15,11 @@ _CHECK = ("tests/secagg/test_check.py",)
 _MASKING = ("tests/secagg/test_masking.py",)
 _DISHONEST = ("tests/rounds/test_dishonest.py",)
 _INDENT = 20 * " "
-_CLIENT, _WHO, _MACHINE, _ROUNDS = (
+_CLIENT, _WHO, _MACHINE, _RHYTHM, _ROUNDS = (
     "secagg/client.py",
     "secagg/participation.py",
     "secagg/server.py",
+    "secagg/gathering.py",
     "rounds/outcome.py",
 )
 
@@ -265,8 +266,8 @@ SUMS: tuple[Mutation, ...] = (
         _SERVER,
     ),
     # The server.
-    Mutation("who missed a step comes back", _MACHINE, _never("if sender not in self._due:"), _PEER),
-    Mutation("a message counts twice", _MACHINE, _never("if sender in self._came:"), _PEER),
+    Mutation("who missed a step comes back", _RHYTHM, _never("if sender not in self._due:"), _PEER),
+    Mutation("a message counts twice", _RHYTHM, _never("if sender in self._came:"), _PEER),
     Mutation("the server goes on without a quorum", _MACHINE, _never("if len(found) < group.quorum:"), _SERVER),
     Mutation(
         "the server takes confirmations of other survivors",
@@ -291,7 +292,7 @@ SUMS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "the server is not as it was after a refusal",
-        _MACHINE,
+        _RHYTHM,
         (("self._state, self._came, size = before", "_, _, size = before"),),
         _PEER,
     ),

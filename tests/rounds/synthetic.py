@@ -21,23 +21,28 @@ from fedspallm_secure.charter import (
     NM,
     Base,
     Charter,
+    CharterSignatures,
     Institution,
+    MaskedVotes,
     Method,
     Parameters,
     Pattern,
     Policy,
     Tensor,
     Witness,
+    sign_charter,
     tensor_digest,
 )
+from fedspallm_secure.custodian import Office
 from fedspallm_secure.messages import Envelope, Identity, Message, open_envelope
-from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, plan_round
+from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
 from fedspallm_secure.runtime.embedded import Participants, Traffic, run_round
 from fedspallm_secure.secagg import Entropy
 from fedspallm_secure.transcript import Transcript, read_log
-from fedspallm_secure.workspace import LayerStore
+from fedspallm_secure.votes import choose_parameters, make_key_pair
+from fedspallm_secure.workspace import Journal, LayerStore
 
-__all__ = ["DTYPES", "MANTISSA", "REST", "TWO_SUFFICE", "Run", "Setting"]
+__all__ = ["CUSTODIAN", "DTYPES", "MANTISSA", "REST", "TWO_SUFFICE", "Run", "Setting"]
 
 DTYPES: Mapping[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 MANTISSA = {"float32": 23, "float16": 10, "bfloat16": 7}
@@ -45,6 +50,9 @@ MANTISSA = {"float32": 23, "float16": 10, "bfloat16": 7}
 
 REST: Mapping[str, NDArray[Any]] = {"embedding.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
 """The tensors that nobody prunes."""
+
+CUSTODIAN = Identity("custodian", Ed25519PrivateKey.from_private_bytes(random.Random("custodian").randbytes(32)))
+"""Who counts encrypted votes."""
 
 TWO_SUFFICE = Policy(
     minimum_institutions=2,
@@ -79,6 +87,7 @@ class Setting:
     dtype: Any = "float32"
     change: float = 0.1
     witness: str | None = None
+    ckks: bool = False
     policy: Policy = field(default_factory=Policy)
     seed: int = 0
 
@@ -103,7 +112,17 @@ class Run:
         self.participants = self._participants()
         self.transcript = Transcript(self.folder / "transcript")
         self.base = LayerStore(self.folder / "base")
+        self.office = self._office() if self.setting.ckks else None
+        self.participants = replace(self.participants, custodian=self.office)
         self.charter = self._charter()
+        if self.office is not None:
+            self.sign(self.office)
+
+    def sign(self, custodian: Office) -> None:
+        """Everybody signs the charter."""
+        signed = sign_charter(self.charter, self.participants.everybody).signatures
+        every = CharterSignatures(signatures=(*signed, custodian.sign(self.charter)))
+        self.transcript.write_charter(self.charter, every)
 
     def plan(self, number: int = 0) -> RoundPlan:
         """The plan of a round: the first one, or the one that follows the last that was run."""
@@ -149,6 +168,12 @@ class Run:
         )
         return self.result.model, output
 
+    @property
+    def telemetry(self) -> RoundTelemetry:
+        """What the operator learned of the last round."""
+        assert self.result.telemetry is not None
+        return self.result.telemetry
+
     def entries(self) -> list[Envelope]:
         """The log of all rounds that were run."""
         return [envelope for _, envelope in read_log(self.transcript.log)]
@@ -183,6 +208,16 @@ class Run:
             return replace(fresh, policies=policies)
         auditor = Identity(self.setting.witness, Ed25519PrivateKey.from_private_bytes(self.entropy(32)))
         return replace(fresh, policies=policies, witness=fresh.institutions.get(auditor.name, auditor))
+
+    def _office(self) -> Office:
+        """A custodian with new keys, and their public halves where everybody finds them."""
+        clients, scratch = self.setting.clients, self.folder / "custodian"
+        scratch.mkdir(parents=True)
+        keys = [make_key_pair(choose_parameters(clients)) for _ in self.setting.schedule]
+        office = Office(CUSTODIAN, clients, keys, Journal(), scratch)
+        for context in office.contexts:
+            self.transcript.blobs.put_bytes(context)
+        return office
 
     def _charter(self) -> Charter:
         setting, tensors, witness = self.setting, [], self.participants.witness
@@ -226,5 +261,6 @@ class Run:
                 digits_per_word=setting.digits_per_word,
                 clip=setting.clip,
             ),
+            votes=MaskedVotes() if self.office is None else self.office.offer.votes,
             witness=None if witness is None else Witness(name=witness.name, public_key=witness.public),
         )

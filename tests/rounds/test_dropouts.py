@@ -45,7 +45,7 @@ def test_who_vanishes_before_it_voted_is_left_out_of_counts_and_average(
     vanish(monkeypatch, run, dict.fromkeys(_GONE, when))
     left = _without(run, *_GONE)
     _check(run, Parts(voted=left, moved=left, stated=left))
-    assert run.result.telemetry.institutions == 5
+    assert run.telemetry.institutions == 5
 
 
 def test_who_vanishes_after_it_voted_stays_in_the_counts_and_its_change_counts_as_none(
@@ -118,7 +118,7 @@ def test_sums_of_changes_that_nobody_can_check_change_no_weight(
     _check(run, Parts(voted=run.names, moved=None, stated=_without(run, *_GONE)))
     unproven = [said for said in run.messages(run.plan()) if isinstance(said, Unproven)]
     assert [(said.sum, said.missing) for said in unproven] == [("values", _GONE)]
-    assert run.result.telemetry.mean_clipped is None
+    assert run.telemetry.mean_clipped is None
 
 
 @pytest.mark.parametrize("witness", ["auditor", "i7"])

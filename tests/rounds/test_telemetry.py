@@ -43,7 +43,7 @@ def test_sums_and_means_are_the_plain_ones(tmp_path: Path) -> None:
     plan = run.plan()
     share = {"i0": 0.0, "i1": 0.25, "i2": 0.5, "i3": 0.75, "i4": 1.0}
     run.round(plan, run.base, _pruned(run, plan, share), _FIGURES)
-    telemetry = run.result.telemetry
+    telemetry = run.telemetry
     assert telemetry.institutions == 5
     assert telemetry.tokens == sum(figures.tokens for figures in _FIGURES.values())
     assert telemetry.mean_loss == pytest.approx(sum(figures.loss for figures in _FIGURES.values()) / 5, abs=1e-6)
@@ -56,7 +56,7 @@ def test_who_vanished_is_not_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     vanish(monkeypatch, run, {"i4": "shares"})
     share = {"i0": 0.0, "i1": 0.5, "i2": 0.5, "i3": 1.0, "i4": 1.0}
     run.round(plan, run.base, _pruned(run, plan, share), _FIGURES)
-    telemetry = run.result.telemetry
+    telemetry = run.telemetry
     assert telemetry.institutions == 4
     assert telemetry.tokens == sum(figures.tokens for name, figures in _FIGURES.items() if name != "i4")
     assert telemetry.mean_clipped == pytest.approx(0.5, abs=1e-6)
@@ -70,9 +70,9 @@ def test_who_vanished_after_it_voted_counts_in_the_sums_of_the_votes_alone(
     vanish(monkeypatch, run, {"i4": "proofs votes"})
     share = {"i0": 0.0, "i1": 0.5, "i2": 0.5, "i3": 1.0, "i4": 1.0}
     run.round(plan, run.base, _pruned(run, plan, share), _FIGURES)
-    assert run.result.telemetry.institutions == 5
-    assert run.result.telemetry.tokens == sum(figures.tokens for figures in _FIGURES.values())
-    assert run.result.telemetry.mean_clipped == pytest.approx(0.5, abs=1e-6)
+    assert run.telemetry.institutions == 5
+    assert run.telemetry.tokens == sum(figures.tokens for figures in _FIGURES.values())
+    assert run.telemetry.mean_clipped == pytest.approx(0.5, abs=1e-6)
 
 
 def test_an_institution_that_samples_no_layer_has_no_share_of_clipped_changes(tmp_path: Path) -> None:
@@ -80,15 +80,15 @@ def test_an_institution_that_samples_no_layer_has_no_share_of_clipped_changes(tm
     run = Run(setting, tmp_path)
     plan = run.plan()
     run.round(plan, run.base, _pruned(run, plan, dict.fromkeys(run.names, 0.5)))
-    assert run.result.telemetry.institutions == 4
-    assert run.result.telemetry.mean_clipped == pytest.approx(0.5, abs=1e-6)
+    assert run.telemetry.institutions == 4
+    assert run.telemetry.mean_clipped == pytest.approx(0.5, abs=1e-6)
 
 
 def test_where_no_changes_are_summed_none_are_said_to_be_clipped(tmp_path: Path) -> None:
     run = Run(Setting(method="wanda"), tmp_path)
     run.round(run.plan(), run.base, run.prune(run.plan(), run.base), _FIGURES)
-    assert run.result.telemetry.mean_clipped is None
-    assert run.result.telemetry.tokens == sum(figures.tokens for figures in _FIGURES.values())
+    assert run.telemetry.mean_clipped is None
+    assert run.telemetry.tokens == sum(figures.tokens for figures in _FIGURES.values())
 
 
 def test_a_figure_too_large_for_its_digit_counts_as_the_largest(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_figure_too_large_for_its_digit_counts_as_the_largest(tmp_path: Path) 
     figures = _FIGURES | {"i0": LocalTelemetry(10**15, 10**6)}
     run.round(run.plan(), run.base, run.prune(run.plan(), run.base), figures)
     others = sum(figures[name].tokens for name in run.names[1:])
-    assert run.result.telemetry.tokens == 2**28 - 1 + others
-    assert run.result.telemetry.mean_loss == pytest.approx(
+    assert run.telemetry.tokens == 2**28 - 1 + others
+    assert run.telemetry.mean_loss == pytest.approx(
         (268.435455 + sum(figures[name].loss for name in run.names[1:])) / 5, abs=1e-6
     )
 

@@ -69,10 +69,8 @@ def _kinds(due: str) -> Defects:
     """All other kinds of messages than the one that is due."""
     head = {"charter": STAGED.digest, "round": 0, "sender": ME}
     said = {kind: seal(example.model_copy(update=head), identity(ME)) for kind, example in EXAMPLES.items()}
-    says = {
-        kind: "A witness's word is not due in state" if kind == "attest" else f"'i1' sent '{kind}', which is not due in"
-        for kind in said
-    }
+    says = {kind: f"'i1' sent '{kind}', which is not due in" for kind in said}
+    says |= {"attest": "A witness's word is not due in state", "counted": "To get counted is not due in state"}
     return {f"of kind {kind}": (_always(envelope), says[kind]) for kind, envelope in said.items() if kind != due}
 
 

@@ -93,5 +93,8 @@ ANY: Lies = {
     "of another round": (edit(round=1), "'server' speaks of round 1, not 0"),
 } | {
     f"of kind {kind}": (_said(kind), f"The server sent '{kind}', which is not for a client's sums")
-    for kind in ("advertise", "share", "masked", "confirm", "unmask", "proof", "attest", "model")
+    for kind in (
+        *("advertise", "share", "masked", "confirm", "unmask", "proof", "attest", "model"),
+        *("encrypted", "release", "collected", "counted"),
+    )
 }

@@ -201,8 +201,24 @@ def _votes_alone_with_the_witness(played: SmallRound) -> None:
     _attest(played)
 
 
+def _somebody_vanishes_before_it_releases(played: SmallRound) -> None:
+    played.exchange()
+    played.sum(_votes, unmask=[4])
+    played.deliver(played.prove(_votes, [4]))
+    played.know_eligible(_ELIGIBLE)
+    _sum_and_prove(played, [4])
+
+
+def _nobody_proves_encrypted_counts(played: SmallRound) -> None:
+    """The charter's witness can't help."""
+    played.exchange(advertise=[3])
+    played.sum(_votes)
+    played.deliver(played.prove(_votes, [4]), [4])
+
+
 _PLAIN = round_context(5, _LANES, dropouts=1)
 _WITNESSED = round_context(5, _LANES, dropouts=1, dropout_margin=1, witness="auditor")
+_ENCRYPTED = round_context(5, _LANES, dropouts=1, witness="auditor", custodian="custodian")
 
 ROUNDS: Mapping[str, tuple[RoundContext, Callable[[SmallRound], None]]] = {
     "nobody vanishes": (_PLAIN, _nobody_vanishes),
@@ -214,6 +230,12 @@ ROUNDS: Mapping[str, tuple[RoundContext, Callable[[SmallRound], None]]] = {
     "the witness of sums is silent": (_WITNESSED, _witness_of_sums_is_silent),
     "no proof of counts": (_PLAIN, _nobody_proves_counts),
     "no proof of sums": (_PLAIN, _nobody_proves_sums),
+    "encrypted votes": (_ENCRYPTED, _somebody_vanishes_before_it_releases),
+    "no proof of encrypted votes": (_ENCRYPTED, _nobody_proves_encrypted_counts),
+    "encrypted votes, wanda": (
+        round_context(5, _LANES, dropouts=1, method="wanda", custodian="custodian"),
+        _votes_alone,
+    ),
     "wanda": (round_context(5, _LANES, dropouts=1, method="wanda"), _votes_alone),
     "wanda with the witness": (
         round_context(5, _LANES, dropouts=1, method="wanda", witness="i3"),

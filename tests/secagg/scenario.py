@@ -50,6 +50,7 @@ class Scenario:
         kinds: of the digits, of one lane after the other.
         fates: roster index -> where this client fails; the others never do.
         seed: of all digits and keys.
+        encrypted: whether votes are; who fails to unmask them then fails to release its ciphertexts.
     """
 
     clients: int
@@ -62,6 +63,7 @@ class Scenario:
     kinds: tuple[str, ...]
     fates: Mapping[int, Fate]
     seed: int
+    encrypted: bool = False
 
 
 def draw_scenario(random: Random) -> Scenario:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.charter import check_charter
 from fedspallm_secure.errors import RemoteProtocolError
-from fedspallm_secure.messages import Envelope, SumName, Sums, Unmask
+from fedspallm_secure.messages import Envelope, Release, SumName, Sums, Unmask
 from fedspallm_secure.secagg import Client, ClientState, Delivery, Lane, ServerState
 from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
 from tests.secagg.scenario import Fate, Scenario
@@ -26,6 +26,7 @@ from tests.secagg.small_round import SmallRound, Step, attestation, round_contex
 __all__ = ["Play"]
 
 _WITNESS = "auditor"
+_CUSTODIAN = "custodian"
 
 
 class Play:
@@ -39,7 +40,8 @@ class Play:
         round: the machines.
         unmasks: every message with shares that any client gave away, in time or not.
         participants: of each sum, those whose keys and shares came.
-        survivors: of each sum that got so far, those whose lanes came.
+        survivors: of each sum that got so far, those whose lanes came; of encrypted votes, whose ciphertexts came too.
+        releases: roster indices of all that handed over their ciphertexts, in time or not.
         published: of each sum that got so far, what the server published: lane's name -> words.
         eligible: lane's name -> positions of the values sum.
         failed: the turn and the step for which too few were left, if they were.
@@ -55,6 +57,7 @@ class Play:
             round_index=scenario.round_index,
             digits_per_word=scenario.digits_per_word,
             witness=None if scenario.witness == "nobody" else _WITNESS,
+            custodian=_CUSTODIAN if scenario.encrypted else None,
             **scenario.parameters,
         )
         check_charter(self.context.charter)
@@ -62,6 +65,7 @@ class Play:
         self.unmasks: list[Unmask] = []
         self.participants: dict[SumName, frozenset[int]] = {}
         self.survivors: dict[SumName, frozenset[int]] = {}
+        self.releases: set[int] = set()
         self.published: dict[SumName, Mapping[str, NDArray[np.uint64]]] = {}
         self.eligible: dict[str, NDArray[np.bool_]] = {}
         self.failed: tuple[int, Step] | None = None
@@ -161,6 +165,12 @@ class Play:
         """Who survived a sum is known: from there to the verdict on what was published."""
         self.survivors[name] = self._came
         self._gather("unmask", self._hear("unmask", self._gather("confirm", self._hear("confirm", survivors))))
+        if self._encrypts(name):
+            assert self._came <= self.survivors[name]
+            if self._came != self.survivors[name]:
+                self.happened.add("a survivor is not counted")
+            self.survivors[name] = self._came
+            self._nobody_but_the_custodian_goes_on()
         published = self.round.add()
         sums = self.context.open(published[0].envelope)
         assert isinstance(sums, Sums)
@@ -174,7 +184,7 @@ class Play:
             "prove", {index: self._proof(name, index) for index in self._there(self.survivors[name])}
         )
         believed = self._came == self.survivors[name]
-        if not believed and self.scenario.witness != "nobody":
+        if not believed and self.scenario.witness != "nobody" and not self._encrypts(name):
             assert self.round.server.missing() == (_WITNESS,)
             believed = self.scenario.witness == "speaks"
             verdict = self.round.server.receive(attestation(sums, _WITNESS)) if believed else self.round.server.close()
@@ -182,6 +192,17 @@ class Play:
         assert self.round.server.participation.accepted(name) is believed
         self.happened.add(f"{name} {'believed' if believed else 'unproven'}")
         self._hear(None, verdict)
+
+    def _encrypts(self, name: SumName) -> bool:
+        return name == "votes" and self.scenario.encrypted
+
+    def _nobody_but_the_custodian_goes_on(self) -> None:
+        """While it has not counted, no deadline helps, and nothing was published."""
+        assert self.round.server.missing() == (_CUSTODIAN,)
+        before = snapshot(self.round.server)
+        with pytest.raises(RemoteProtocolError, match=f"{_CUSTODIAN} has not counted the votes"):
+            self.round.server.close()
+        assert snapshot(self.round.server) == before
 
     def _proof(self, name: SumName, index: int) -> Envelope:
         self.round.check(index, partial(self.digits, name))
@@ -209,7 +230,7 @@ class Play:
             index = self.context.indices[delivery.to]
             if index not in self._lost:
                 try:
-                    answer = self.round.clients[index].receive(delivery.envelope)
+                    answer = self.round.answer(index, delivery.envelope)
                 except RemoteProtocolError as error:
                     # On a sparse graph a client whose neighbours are gone stays away; otherwise nobody refuses.
                     if "institutions that should hold our shares" not in error.problem or self._complete():
@@ -229,6 +250,8 @@ class Play:
             payload = base64.b64decode(envelope.payload)
             if b'"kind":"unmask"' in payload:
                 self.unmasks.append(Unmask.model_validate_json(payload))
+            if b'"kind":"release"' in payload:
+                self.releases.add(self.context.indices[Release.model_validate_json(payload).sender])
         late = [index for index in messages if self.scenario.fates.get(index) == Fate(self._turn, step, late=True)]
         if late:
             self.happened.add(f"late: {self._when(step)}")

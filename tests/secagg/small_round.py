@@ -13,8 +13,32 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import Base, Charter, Institution, Method, Parameters, Tensor, Witness
-from fedspallm_secure.messages import Attest, Envelope, Frozen, Identity, LaneBlob, Message, Sums, digest, seal
+from fedspallm_secure.charter import (
+    Base,
+    Charter,
+    CkksVotes,
+    Custodian,
+    Institution,
+    MaskedVotes,
+    Method,
+    Parameters,
+    Tensor,
+    Witness,
+)
+from fedspallm_secure.messages import (
+    Attest,
+    Collected,
+    Counted,
+    CountedLane,
+    Envelope,
+    Frozen,
+    Identity,
+    LaneBlob,
+    Message,
+    Sums,
+    digest,
+    seal,
+)
 from fedspallm_secure.secagg import (
     Client,
     ClientState,
@@ -24,6 +48,7 @@ from fedspallm_secure.secagg import (
     Lane,
     RoundContext,
     Server,
+    ServerState,
     values_packing,
     votes_packing,
 )
@@ -60,6 +85,7 @@ def round_context(
     round_index: int = 0,
     digits_per_word: int = 4,
     witness: str | None = None,
+    custodian: str | None = None,
     **parameters: int,
 ) -> RoundContext:
     """A round of the institutions i0, i1, ... with lanes of (length, cohort).
@@ -71,6 +97,7 @@ def round_context(
         round_index: of the round.
         digits_per_word: of the values sum.
         witness: its name, or None.
+        custodian: its name, where votes are encrypted, or None.
         parameters: of the charter, where they differ from thresholds of two institutions that never vanish.
     """
     charter = Charter(
@@ -82,7 +109,7 @@ def round_context(
             for index in range(clients)
         ),
         method=method,
-        schedule=("0.5",),
+        schedule=("0.5",) if custodian is None else ("0.5",) * (round_index + 1),
         beacon="b" * 64,
         base=Base(
             layers=len(lanes),
@@ -106,6 +133,12 @@ def round_context(
             | parameters,
             clip="1",
         ),
+        votes=MaskedVotes()
+        if custodian is None
+        else CkksVotes(
+            custodian=Custodian(name=custodian, public_key=identity(custodian).public),
+            contexts=tuple(f"{number:064x}" for number in range(round_index + 1)),
+        ),
         witness=None if witness is None else Witness(name=witness, public_key=identity(witness).public),
     )
     made = (
@@ -116,6 +149,7 @@ def round_context(
             cohort=tuple(cohort),
             votes=votes_packing(len(cohort)),
             values=values_packing(len(cohort), digits_per_word),
+            ciphertext_words=0 if custodian is None else 2,
         )
         for index, (length, cohort) in enumerate(lanes)
     )
@@ -171,6 +205,8 @@ Step = Literal["advertise", "share", "mask", "confirm", "unmask", "prove"]
 class SmallRound:
     """One server and all clients, step by step; what a client does not send is simply never delivered.
 
+    Where votes are encrypted, a ciphertext is two words drawn at random: no machine looks into one.
+
     Args:
         context: of the round.
         seed: of everybody's entropy.
@@ -185,6 +221,9 @@ class SmallRound:
             for name, journal in zip(context.roster, self.journals, strict=True)
         ]
         self.words: dict[str, NDArray[np.uint64]] = {}
+        self.plain: dict[str, NDArray[np.uint64]] = {}  # digest of a lane's ciphertexts -> its votes, packed
+        self.collected: Collected | None = None
+        self._random = entropy(f"{seed} ciphertexts")
         self.lengths = {lane.name: lane.length for lane in context.lanes}
 
     def store(self, lane: Lane, words: NDArray[np.uint64]) -> LaneBlob:
@@ -199,7 +238,17 @@ class SmallRound:
         for envelope in answers.values():
             if envelope is not None:
                 deliveries += self.server.receive(envelope)
-        return self.server.close() if self.server.state is state else deliveries
+        deliveries = self.server.close() if self.server.state is state else deliveries
+        for delivery in deliveries:
+            message = self.context.open(delivery.envelope)
+            self.collected = message if isinstance(message, Collected) else self.collected
+        return deliveries
+
+    def answer(self, index: int, envelope: Envelope) -> Envelope | None:
+        """Hand a message to one client; its answer, which is a release where that is due then."""
+        client = self.clients[index]
+        answer = client.receive(envelope)
+        return client.release() if client.state is ClientState.RELEASING else answer
 
     def deliver(self, deliveries: Sequence[Delivery], missing: Collection[int] = ()) -> dict[int, Envelope | None]:
         """Hand the server's messages to the clients that are there; their answers."""
@@ -207,7 +256,7 @@ class SmallRound:
         for delivery in deliveries:
             index = self.context.indices[delivery.to]
             if index not in missing:
-                answers[index] = self.clients[index].receive(delivery.envelope)
+                answers[index] = self.answer(index, delivery.envelope)
         return answers
 
     def advertise(self, missing: Collection[int] = ()) -> list[Delivery]:
@@ -237,9 +286,39 @@ class SmallRound:
                 client.know_eligible(lengths)
 
     def masked(self, index: int, digits: Digits) -> Envelope:
-        """One client masks all its lanes; its message, not delivered yet."""
+        """One client masks all its lanes, or encrypts them where that is due; its message, not delivered yet."""
         client = self.clients[index]
+        if client.state is ClientState.VOTING and self.context.encrypts_votes:
+            return client.send_encrypted([self.encrypted(lane, digits(index, lane)) for lane in client.lanes])
         return client.send([self.store(lane, client.mask(lane, digits(index, lane))) for lane in client.lanes])
+
+    def encrypted(self, lane: Lane, votes: NDArray[Any]) -> LaneBlob:
+        """What stands for the ciphertexts of one lane's votes."""
+        blob = self.store(lane, np.frombuffer(self._random(8 * lane.ciphertext_words), np.uint64))
+        self.plain[blob.blob] = lane.votes.pack(votes)
+        return blob
+
+    def counted(self, **changes: Any) -> Envelope:
+        """What an honest custodian says of what was collected, but for `changes`."""
+        assert self.collected is not None
+        custodian = self.context.charter.custodian
+        assert custodian is not None
+        contributors = [self.context.indices[name] for name in self.collected.contributors]
+        lanes = []
+        for lane in self.context.lanes:
+            sent = [self.server._lanes[index][lane.name].blob for index in contributors if index in lane.cohort]
+            total: NDArray[np.uint64] = np.sum([self.plain[blob] for blob in sent], axis=0, dtype=np.uint64)
+            added = hashlib.sha256("".join(sent).encode()).hexdigest()
+            lanes.append(CountedLane(**self.store(lane, total).model_dump(), ciphertexts=added))
+        message = Counted(
+            charter=self.context.digest,
+            round=self.context.round,
+            sender=custodian.name,
+            survivors=self.collected.survivors,
+            contributors=self.collected.contributors,
+            lanes=tuple(lanes),
+        )
+        return seal(message.model_copy(update=changes), identity(custodian.name))
 
     def mask(self, digits: Digits, missing: Collection[int] = ()) -> list[Delivery]:
         """All for whom it is due, and who are there, send their lanes; what the server sends then."""
@@ -251,7 +330,14 @@ class SmallRound:
         return self.gather({index: self.masked(index, digits) for index in due})
 
     def add(self) -> list[Delivery]:
-        """The server adds up what came and takes the masks off; its messages, not delivered yet."""
+        """The server adds up what came and takes the masks off; its messages, not delivered yet.
+
+        Where votes are encrypted, the custodian counts them first.
+        """
+        if self.server.state is ServerState.COUNTING:
+            self.server.receive(self.counted())
+            counted = [self.server.counted(lane) for lane in self.context.lanes]
+            return self.server.publish([lane.counts for lane in counted if lane is not None])
         sums = []
         for lane in self.context.lanes:
             contributions = [self.words[blob.blob] for _, blob in self.server.contributions(lane)]

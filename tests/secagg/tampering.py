@@ -23,7 +23,7 @@ __all__ = ["NAMES", "body_of", "damaged", "every_field", "places", "signed", "ta
 
 Path = tuple[Any, ...]
 
-NAMES = ("i0", "i1", "i2", "i3", "i4", "server", "auditor")
+NAMES = ("i0", "i1", "i2", "i3", "i4", "server", "auditor", "custodian")
 """Everybody who could sign something."""
 
 _SIGNER, _BODY = "signed by", "body"
@@ -35,6 +35,7 @@ _HEX = "0123456789abcdef"
 _KINDS = (
     *("advertise", "advertised", "share", "shares", "again", "masked", "survivors", "confirm", "confirmed", "unmask"),
     *("sums", "proof", "proofs", "attest", "attested", "unproven", "model"),
+    *("encrypted", "release", "collected", "counted"),
 )
 
 

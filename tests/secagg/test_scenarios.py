@@ -1,5 +1,8 @@
 """However clients drop out, the sum is the survivors' plain sum or there is none, and only one secret a client is open.
 
+Where votes are encrypted, no secret of theirs is open at all, and nobody hands over its ciphertexts before a quorum of
+each cohort confirmed whose votes are in.
+
 Rounds are drawn at random: rosters, cohorts, thresholds, methods, digits at their extremes, and clients that vanish or
 come late at every step of both sums and of every attempt. `scenario_play.py` plays them; here they are judged.
 """
@@ -7,6 +10,7 @@ come late at every step of both sums and of every attempt. `scenario_play.py` pl
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -21,13 +25,17 @@ from tests.secagg.scenario_play import Play
 
 _SUMS: tuple[SumName, ...] = ("votes", "values")
 _CHUNKS, _A_CHUNK = 10, 200
-_happened: Counter[str] = Counter()
+_BACKENDS = {"masked": False, "encrypted": True}
+_happened: dict[bool, Counter[str]] = {encrypted: Counter() for encrypted in _BACKENDS.values()}
+
+backends = pytest.mark.parametrize("encrypted", _BACKENDS.values(), ids=_BACKENDS)
 
 
 def _judge(scenario: Scenario) -> Play:
     play = Play(scenario).play()
     _check_sums(play)
     _check_shares(play)
+    _check_releases(play)
     _check_contributors(play)
     if play.failed is None:
         _check_ends(play)
@@ -65,6 +73,21 @@ def _check_shares(play: Play) -> None:
         assert not any(message.sum == failing for message in play.unmasks)
 
 
+def _check_releases(play: Play) -> None:
+    """Ciphertexts are handed over by those alone who confirmed in time, and no share of masked votes besides."""
+    if not play.scenario.encrypted:
+        assert not play.releases
+        return
+    assert not any(message.sum == "votes" for message in play.unmasks)
+    if play.failed is not None and play.failed[0] == 0 and play.failed[1] in ("advertise", "share", "mask", "confirm"):
+        assert not play.releases
+    elif play.published:
+        assert play.releases >= play.survivors["votes"]
+        cohorts = [frozenset(lane.cohort) for lane in play.context.lanes]
+        colluders = play.context.charter.parameters.colluders
+        assert all(2 * len(cohort & play.survivors["votes"]) > len(cohort) + colluders for cohort in cohorts)
+
+
 def _check_contributors(play: Play) -> None:
     """Behind every position of a values sum stand enough institutions that voted for it and sent their change."""
     if "values" not in play.published:
@@ -88,48 +111,57 @@ def _check_ends(play: Play) -> None:
             assert client.participation.accepted(name) is server.accepted(name)
 
 
+@backends
 @pytest.mark.parametrize("chunk", range(_CHUNKS))
-def test_a_round_gives_the_plain_sum_of_its_survivors_or_nothing_and_no_two_secrets_of_one_client(chunk: int) -> None:
+def test_a_round_gives_the_plain_sum_of_its_survivors_or_nothing_and_no_two_secrets_of_one_client(
+    chunk: int, encrypted: bool
+) -> None:
+    happened = _happened[encrypted]
     for seed in range(chunk * _A_CHUNK, (chunk + 1) * _A_CHUNK):
-        scenario = draw_scenario(Random(seed))
+        scenario = replace(draw_scenario(Random(seed)), encrypted=encrypted)
         try:
-            _happened.update(_judge(scenario).happened)
+            happened.update(_judge(scenario).happened)
         except Exception as error:
             error.add_note(f"This was draw_scenario(Random({seed})): {scenario}")
             raise
-        _happened["played"] += 1
-    _happened["chunks"] += 1
+        happened["played"] += 1
+    happened["chunks"] += 1
 
 
-def test_two_thousand_rounds_and_more_were_played_and_clients_were_lost_and_late_at_every_step() -> None:
-    if _happened["chunks"] < _CHUNKS:
+@backends
+def test_two_thousand_rounds_and_more_were_played_and_clients_were_lost_and_late_at_every_step(encrypted: bool) -> None:
+    happened = _happened[encrypted]
+    if happened["chunks"] < _CHUNKS:
         pytest.skip("counts what the rounds above did, so it needs all of them, in the same process")
-    assert _happened["played"] >= 2000
+    assert happened["played"] >= 2000
     turns = {"votes": STEPS, "values": STEPS[2:], "values again": STEPS}
     for turn, steps in turns.items():
         for step in steps:
             for what in ("lost", "late"):
-                assert _happened[f"{what}: {step} {turn}"] >= 3, (what, step, turn)
+                assert happened[f"{what}: {step} {turn}"] >= 3, (what, step, turn)
             if step != "prove":
-                assert _happened[f"failed: {step} {turn}"] + _happened[f"waited: {step} {turn}"] >= 1, (step, turn)
+                assert happened[f"failed: {step} {turn}"] + happened[f"waited: {step} {turn}"] >= 1, (step, turn)
     for what in ("votes believed", "votes unproven", "values believed", "values unproven", "repeated 1", "repeated 2"):
-        assert _happened[what] >= 3, what
+        assert happened[what] >= 3, what
     for what in ("recovered votes", "recovered values", "values without a drop-out of the votes", "repeated 1"):
-        assert _happened[what] >= 50, what
-    assert min(_happened["witness speaks"], _happened["witness silent"]) >= 20
+        assert happened[what] >= 50, what
+    assert min(happened["witness speaks"], happened["witness silent"]) >= 20
+    assert (happened["a survivor is not counted"] >= 50) is encrypted
 
 
+@backends
 @pytest.mark.parametrize("seed", [6, 22, 25])  # a witness, a repetition, drop-outs in both sums
-def test_the_same_holds_where_graphs_are_sparse(seed: int) -> None:
-    scenario = draw_many(Random(seed))
+def test_the_same_holds_where_graphs_are_sparse(seed: int, encrypted: bool) -> None:
+    scenario = replace(draw_many(Random(seed)), encrypted=encrypted)
     play = _judge(scenario)
     first = play.context.groups[0]
     assert all(len(first.neighbours[member]) < len(first.cohort) - 1 for member in first.cohort)
 
 
+@backends
 @settings(max_examples=40)
 @given(st.randoms(use_true_random=False))
-def test_the_same_holds_for_rounds_that_can_be_made_smaller_when_they_fail(random: Random) -> None:
-    scenario = draw_scenario(random)
+def test_the_same_holds_for_rounds_that_can_be_made_smaller_when_they_fail(encrypted: bool, random: Random) -> None:
+    scenario = replace(draw_scenario(random), encrypted=encrypted)
     note(str(scenario))
     _judge(scenario)

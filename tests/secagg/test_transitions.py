@@ -22,8 +22,10 @@ CLIENT_CALLS: Mapping[str, set[ClientStep]] = {
     "receive shares": {_C.GET_SHARES},
     "mask": {_C.SEND_VOTES, _C.SEND_VALUES},
     "send": {_C.SEND_VOTES, _C.SEND_VALUES},
+    "send_encrypted": {_C.SEND_ENCRYPTED},
     "receive survivors": {_C.GET_SURVIVORS},
-    "receive confirmed": {_C.GET_CONFIRMED},
+    "receive confirmed": {_C.GET_CONFIRMED, _C.GET_LEAVE},
+    "release": {_C.SEND_RELEASE},
     "receive votes": {_C.GET_COUNTS},
     "receive values": {_C.GET_SUMS},
     "check": {_C.SEND_PROOF},
@@ -39,21 +41,27 @@ SERVER_CALLS: Mapping[str, set[ServerStep]] = {
     "receive advertise": {_S.GET_ADVERTISE, _S.SEND_ADVERTISED},
     "receive share": {_S.GET_SHARE, _S.SEND_SHARES},
     "receive masked": {_S.GET_MASKED, _S.SEND_SURVIVORS},
-    "receive confirm": {_S.GET_CONFIRM, _S.SEND_CONFIRMED},
+    "receive encrypted": {_S.GET_ENCRYPTED, _S.SEND_SURVIVORS},
+    "receive confirm": {_S.GET_CONFIRM, _S.SEND_CONFIRMED, _S.ASK_RELEASE},
+    "receive release": {_S.GET_RELEASE, _S.SEND_COLLECTED},
+    "receive counted": {_S.GET_COUNTED},
     "receive unmask": {_S.GET_UNMASK, _S.UNMASK},
     "receive proof": {_S.GET_PROOF, *_SEND_VERDICT},
     "receive attest": _SEND_VERDICT,
     "close": {
         *(_S.SEND_ADVERTISED, _S.SEND_SHARES, _S.SEND_SURVIVORS, _S.SEND_AGAIN, _S.SEND_CONFIRMED, _S.UNMASK),
-        *(_S.ASK_WITNESS, _S.SEND_UNPROVEN),
+        *(_S.ASK_WITNESS, _S.SEND_UNPROVEN, _S.ASK_RELEASE, _S.SEND_COLLECTED),
     },
     "contributions": {_S.SEND_SUMS},
+    "counted": {_S.SEND_SUMS},
     "unmask": {_S.SEND_SUMS},
     "publish": {_S.SEND_SUMS},
     "know_eligible": {_S.KNOW_ELIGIBLE},
 }
 _WITNESS = {after for (_, step), after in SERVER_STEPS.items() if step is _S.ASK_WITNESS}
-_STAYS = {"mask", "check", "contributions", "unmask"}  # lane by lane; the step is another call's
+_STAYS = {"mask", "check", "contributions", "counted", "unmask"}  # lane by lane; the step is another call's
+_MASKED_VOTES = {"mask", "send", "receive masked"}
+_ENCRYPTED_VOTES = {"send_encrypted", "receive encrypted"}
 
 _Legal = Mapping[tuple[State, Step], State]
 _Walk = list[tuple[State, str, State]]
@@ -93,7 +101,10 @@ def _taken(walk: _Walk[State], calls: Mapping[str, set[Step]], legal: _Legal[Sta
     return taken
 
 
-def _is_due(call: str, state: ClientState | ServerState) -> bool:
+def _is_due(call: str, state: ClientState | ServerState, encrypts: bool) -> bool:
+    voting = state in (ClientState.VOTING, ServerState.VOTES)
+    if voting and call in (_MASKED_VOTES if encrypts else _ENCRYPTED_VOTES):
+        return False
     if isinstance(state, ClientState):
         return any((state, step) in CLIENT_STEPS for step in CLIENT_CALLS[call])
     asked = call != "receive attest" or state in _WITNESS
@@ -120,8 +131,9 @@ def test_every_state_and_every_step_has_its_place_in_the_tables() -> None:
 def test_every_round_ends_and_nothing_is_due_then(name: str) -> None:
     assert _walk(recording(name).client)[-1][2] is ClientState.DONE
     assert _walk(recording(name).server)[-1][2] is ServerState.DONE
-    assert not any(_is_due(call, ClientState.DONE) for call in CLIENT_CALLS)
-    assert not any(_is_due(call, ServerState.DONE) for call in SERVER_CALLS)
+    for encrypts in (False, True):
+        assert not any(_is_due(call, ClientState.DONE, encrypts) for call in CLIENT_CALLS)
+        assert not any(_is_due(call, ServerState.DONE, encrypts) for call in SERVER_CALLS)
 
 
 def test_a_method_that_changes_no_weight_is_done_with_the_verdict_on_its_counts() -> None:
@@ -131,6 +143,17 @@ def test_a_method_that_changes_no_weight_is_done_with_the_verdict_on_its_counts(
     states = [after.value for before, _, after in _walk(recording("wanda").server) if before is not after]
     before_votes = ["gathering shares", "gathering votes", "gathering confirmations of votes"]
     assert states == [*before_votes, "gathering shares of votes", "adding votes", "gathering proofs of counts", "done"]
+
+
+def test_encrypted_votes_are_confirmed_before_anybody_releases_them_and_counted_after_that() -> None:
+    states = [after.value for before, _, after in _walk(recording("encrypted votes, wanda").client) if before != after]
+    before_votes = ["advertised", "shared", "voting"]
+    released = ["voted", "votes confirmed", "releasing", "released"]
+    assert states == [*before_votes, *released, "counted", "counts proved", "done"]
+    states = [after.value for before, _, after in _walk(recording("encrypted votes, wanda").server) if before != after]
+    before_votes = ["gathering shares", "gathering votes", "gathering confirmations of votes"]
+    counting = ["gathering ciphertexts", "waiting for the custodian", "adding votes"]
+    assert states == [*before_votes, *counting, "gathering proofs of counts", "done"]
 
 
 def _call(side: str, name: str, way: Way[Any]) -> Call:
@@ -144,7 +167,7 @@ def _call(side: str, name: str, way: Way[Any]) -> Call:
         return call
     sender = other.context.open(call.arguments[0]).sender
     if sender not in way.context.keys:
-        sender = "i3"  # where the charter names no witness, somebody attests all the same
+        sender = "i3"  # where the charter names no witness or custodian, somebody speaks all the same
     said = resealed(other.context, call.arguments[0], identity(sender), sender=sender, charter=way.context.digest)
     return Call(name, "receive", (said,))
 
@@ -154,8 +177,13 @@ def _refuses(machine: Client | Server, refused: list[Call]) -> None:
     state, before = machine.state.value, snapshot(machine)
     for call in refused:
         fault: type[ProtocolError] = RemoteProtocolError if call.method == "receive" else LocalProtocolError
-        closed = f"In state '{state}' nobody is waited for"
-        with pytest.raises(fault, match=closed if call.method == "close" else f"not due in state '{state}'"):
+        said = f"not due in state '{state}'"
+        if call.method == "close":
+            said = f"In state '{state}' nobody is waited for|custodian has not counted"
+            fault = ProtocolError
+        elif machine.state is ClientState.VOTING and call.method in _MASKED_VOTES | _ENCRYPTED_VOTES:
+            said = "The charter wants (encrypted|masked) votes"
+        with pytest.raises(fault, match=said):
             call.on(machine)
         assert snapshot(machine) == before, f"{call.name} changed the machine"
 
@@ -167,7 +195,9 @@ def test_what_is_not_due_is_refused_in_every_state_and_what_is_due_is_taken_afte
     machine, seen = way.fresh(), set()
     for call in way.calls:
         if machine.state not in seen:
-            _refuses(machine, [_call(side, other, way) for other in calls if not _is_due(other, machine.state)])
+            encrypts = way.context.encrypts_votes
+            not_due = [other for other in calls if not _is_due(other, machine.state, encrypts)]
+            _refuses(machine, [_call(side, other, way) for other in not_due])
         seen.add(machine.state)
         call.on(machine)
     _refuses(machine, [_call(side, other, way) for other in calls])

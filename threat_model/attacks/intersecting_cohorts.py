@@ -8,7 +8,7 @@ What stands in its way here: cohorts are drawn from the beacon, so it takes what
 round starts from another model and a sparser target, so that all others send something else as well. That is no proof:
 what the difference tells is measured, with the local pruner itself, beside what one round's counts tell. Nothing stops
 the same between two runs on the same texts whose rosters differ by one; a charter can't see the other run
-(threat_model/README.md, "Not stopped"). That is measured too.
+(threat_model/THREAT_MODEL.md, N9). That is measured too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import CkksVotes
+from fedspallm_secure.charter import load_charter_signatures
 from fedspallm_secure.errors import FedspallmError
 from fedspallm_secure.messages import (
     Envelope,
@@ -41,8 +41,6 @@ from fedspallm_secure.rounds import (
 )
 from fedspallm_secure.secagg import Delivery, Lane
 from fedspallm_secure.tlog import HeldLog, origin_of
-from fedspallm_secure.transcript import BlobStore
-from fedspallm_secure.votes import Encryptor, PublicContext
 from fedspallm_secure.workspace import Journal, LayerStore
 from tests.rounds.synthetic import Run
 from threat_model.attacks.attack import refused
@@ -266,13 +264,10 @@ class Stage:
             self.refusals.append((name, error))
 
     def _own_ciphertexts(self, folder: Path) -> OwnCiphertexts | None:
-        ckks, backend = self.plan.ckks, self.plan.charter.votes
-        if ckks is None or not isinstance(backend, CkksVotes):
+        if not self.plan.context.encrypts_votes:
             return None
-        folder.mkdir(parents=True)
-        name = backend.contexts[self.plan.context.round]
-        public = PublicContext(ckks, self.blobs.get_bytes(name), name)
-        return OwnCiphertexts(Encryptor(public, folder), BlobStore(folder / "blobs"))
+        signatures = load_charter_signatures(self.run.transcript.signatures)
+        return OwnCiphertexts.under(self.plan, signatures, self.blobs, folder)
 
     def _count(self) -> Envelope:
         """What the custodian answers."""
