@@ -9,7 +9,7 @@ CACHE ?= $(or $(FEDSPALLM_CACHE),$(HOME)/.cache/fedspallm-secure)
 BASE ?= $(firstword $(wildcard $(CACHE)/models/*))
 AUDITOR := .venv-auditor
 
-.PHONY: demo audit test lint bench docs clean
+.PHONY: demo audit attacks test lint bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/fedspallm demo --out $(OUT)
@@ -17,6 +17,10 @@ demo: $(INSTALLED)
 # As an auditor would: an environment of its own, with the base install alone.
 audit: $(AUDITOR)/.installed
 	$(AUDITOR)/bin/fedspallm audit $(OUT)/transcript --base $(BASE) --model $(OUT)/model --depth full
+
+# The adversaries of the threat model, on plain FedSpaLLM and here.
+attacks: $(INSTALLED)
+	$(BIN)/python -m threat_model
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
