@@ -10,7 +10,9 @@ _GATE = ("tests/charter/test_gate.py",)
 _POLICY = ("tests/charter/test_policy.py",)
 _MACHINES = ("tests/secagg/test_encrypted_votes.py",)
 _LOG = ("tests/rounds/test_custodian.py",)
-_ATTACKS = ("tests/rounds/test_encrypted_attacks.py",)
+_CHARTER = ("tests/rounds/test_invented_charter.py",)
+_BAD = ("tests/rounds/test_bad_ciphertexts.py",)
+_LYING = ("tests/rounds/test_lying_about_counts.py",)
 _DROPOUTS = ("tests/rounds/test_encrypted_dropouts.py",)
 _LIBRARY = ("tests/votes/test_custodian.py",)
 _WORDS, _READ, _COUNT, _CLIENT = (
@@ -84,31 +86,31 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "keys are not bound to the charter that the custodian signs",
         "custodian/office.py",
         _without("bind_key(self._journal, context, own, number)"),
-        _ATTACKS,
+        _CHARTER,
     ),
     Mutation(
         "the custodian counts under a charter that it did not sign",
         "custodian/office.py",
         _without("check_bound(self._journal, pair.digest, plan.context.digest, plan.context.round)"),
-        ("tests/rounds/test_encrypted_attacks.py",),
+        _CHARTER,
     ),
     Mutation(
         "votes are encrypted under a charter that not everybody signed",
         "rounds/encrypting.py",
         _without("check_charter_signatures(plan.charter, signatures)"),
-        ("tests/rounds/test_encrypted_attacks.py",),
+        _CHARTER,
     ),
     Mutation(
         "a key may serve several charters",
         _COUNT,
         (('journal.once(f"CKKS key {context}", _purpose(charter, round_index))', "pass"),),
-        _ATTACKS,
+        _CHARTER,
     ),
     Mutation(
         "a charter need not name the custodian's keys",
         "custodian/office.py",
         _never("if charter.votes != self.offer.votes or len(charter.roster) != self.offer.institutions:"),
-        _ATTACKS,
+        _CHARTER,
     ),
     # What an institution hands over, and when.
     Mutation(
@@ -327,31 +329,31 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "sums far from whole numbers are rounded",
         _PACKING,
         _never("if not np.all(np.abs(sums - whole) <= MARGIN):  # what is not a number is refused too"),
-        _ATTACKS,
+        _BAD,
     ),
     Mutation(
         "sums that no votes give are taken",
         _PACKING,
         _never("if whole.min() < 0 or whole.max() >= parameters.base**parameters.digits:"),
-        _ATTACKS,
+        _BAD,
     ),
     Mutation(
         "counts above the contributors are taken",
         _PACKING,
         _never("if found.max() > contributors or found[counts.size :].any():"),
-        _ATTACKS,
+        _BAD,
     ),
     Mutation(
         "words that are no residues are added",
         _CIPHERTEXTS,
         _never("if ciphertext.max() >= parameters.q:"),
-        _ATTACKS,
+        _BAD,
     ),
     Mutation(
         "votes in the clear are added",
         _CIPHERTEXTS,
         _never("if not ciphertext[parameters.ring :].any():"),
-        _ATTACKS,
+        _BAD,
     ),
     # Whose word counts are.
     Mutation(
@@ -411,13 +413,13 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "the custodian may have added up anything",
         "rounds/adding.py",
         _never("if found != counted.ciphertexts:"),
-        _ATTACKS,
+        _LYING,
     ),
     Mutation(
         "a witness may vouch for what it can't decrypt",
         "secagg/check.py",
         _never("if published.counted is not None:"),
-        _ATTACKS,
+        _LYING,
     ),
     Mutation(
         "a witness is asked for what it can't decrypt",
@@ -434,6 +436,6 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "what was released is not looked at before it is collected",
         "rounds/coordinator.py",
         _without("self._add.check_released(message.sender, self._sums.committed(message.sender))"),
-        _ATTACKS,
+        _BAD,
     ),
 )
