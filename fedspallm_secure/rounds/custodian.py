@@ -104,50 +104,74 @@ class _Case:
 
 def _read(plan: RoundPlan, log: Iterable[Envelope], own: str, chain: Chain) -> _Case:
     """Take the log apart, and leave in `chain` what the custodian says of it."""
-    context, charter = plan.context, plan.charter
-    held = HeldLog(origin_of(context.digest))
-    messages: list[Message] = []
-    for envelope in log:
-        message = open_envelope(envelope, charter.keys)
-        if message.charter != context.digest:
-            raise RemoteProtocolError(f"{message.sender!r} speaks of charter {message.charter}.", _TODO)
-        held.append(envelope)
-        messages.append(message)
-    named = [
-        (at, message)
-        for at, message in enumerate(messages)
-        if isinstance(message, Survivors)
-        and (message.sender, message.round, message.sum) == (charter.server, context.round, "votes")
-    ]
-    if len(named) != 1:
-        raise RemoteProtocolError(f"The log names the survivors of votes {len(named)} times; once is due.", _TODO)
-    at, survivors = named[0]
+    held = HeldLog(origin_of(plan.context.digest))
+    messages = _opened(plan, log, held)
+    at, survivors = _survivors(plan, messages)  # 1
     if survivors.log != held.head(at):
         raise RemoteProtocolError("The survivors were confirmed in another log than this one.", _TODO)
     chosen = digest(survivors)
-    participation = Participation(context).with_survivors(survivors, None, (), ())
-    after = [message for message in messages[at + 1 :] if message.round == context.round]
+    participation = Participation(plan.context).with_survivors(survivors, None, (), ())
+    after = [message for message in messages[at + 1 :] if message.round == plan.context.round]
     _check_confirmed(plan, after, chosen, participation)
+    contributors = _collected(plan, messages, after, chosen, participation, held)  # 3
+    chain.seen = held.head()
+    place = held.own(own)
+    chain.prev = None if place is None else place.leaf
+    return _Case(chosen, contributors, _committed(plan, messages[:at], contributors))  # 2
+
+
+def _opened(plan: RoundPlan, log: Iterable[Envelope], held: HeldLog) -> list[Message]:
+    """Every entry's message, all under this charter, and the entries in `held`."""
+    messages = []
+    for envelope in log:
+        message = open_envelope(envelope, plan.charter.keys)
+        if message.charter != plan.context.digest:
+            raise RemoteProtocolError(f"{message.sender!r} speaks of charter {message.charter}.", _TODO)
+        held.append(envelope)
+        messages.append(message)
+    return messages
+
+
+def _survivors(plan: RoundPlan, messages: Sequence[Message]) -> tuple[int, Survivors]:
+    """Where the server named the survivors of this round's votes."""
+    server, number = plan.charter.server, plan.context.round
+    named = [
+        (at, message)
+        for at, message in enumerate(messages)
+        if isinstance(message, Survivors) and (message.sender, message.round, message.sum) == (server, number, "votes")
+    ]
+    if len(named) != 1:
+        raise RemoteProtocolError(f"The log names the survivors of votes {len(named)} times; once is due.", _TODO)
+    return named[0]
+
+
+def _collected(
+    plan: RoundPlan,
+    messages: Sequence[Message],
+    after: Sequence[Message],
+    chosen: str,
+    participation: Participation,
+    held: HeldLog,
+) -> frozenset[int]:
+    """Whose votes are to be counted: survivors that released them, as the server said once."""
+    context = plan.context
     released = {
         context.indices[message.sender]
         for message in after
         if isinstance(message, Release) and message.sender in context.indices and message.survivors == chosen
     }
-    collected = [message for message in after if isinstance(message, Collected) and message.sender == charter.server]
+    server = plan.charter.server
+    collected = [message for message in after if isinstance(message, Collected) and message.sender == server]
     if len(collected) != 1 or collected[0].survivors != chosen:
         raise RemoteProtocolError("The server did not say, or not once, whose ciphertexts came.", _TODO)
-    participation = participation.with_collected(collected[0].contributors, None)
-    contributors = participation.contributors("votes")
-    if not contributors <= released:
-        silent = ", ".join(context.names(contributors - released))
-        raise RemoteProtocolError(f"{silent} did not release the ciphertexts that are to be counted.", _TODO)
     end = messages.index(collected[0])
     if collected[0].log != held.head(end):
         raise RemoteProtocolError("The ciphertexts were collected in another log than this one.", _TODO)
-    chain.seen = held.head()
-    place = held.own(own)
-    chain.prev = None if place is None else place.leaf
-    return _Case(chosen, contributors, _committed(plan, messages[:at], contributors))
+    contributors = participation.with_collected(collected[0].contributors, None).contributors("votes")
+    if not contributors <= released:
+        silent = ", ".join(context.names(contributors - released))
+        raise RemoteProtocolError(f"{silent} did not release the ciphertexts that are to be counted.", _TODO)
+    return contributors
 
 
 def _check_confirmed(plan: RoundPlan, after: Sequence[Message], chosen: str, participation: Participation) -> None:

@@ -210,7 +210,7 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
     Mutation(
         "another charter's messages are counted",
         _READ,
-        _never("if message.charter != context.digest:"),
+        _never("if message.charter != plan.context.digest:"),
         _LOG,
     ),
     Mutation("survivors may be named twice", _READ, (("if len(named) != 1:", "if not named:"),), _LOG),
