@@ -28,7 +28,9 @@ __all__ = [
     "ProtocolConfig",
     "PruningConfig",
     "RunConfig",
+    "build_config",
     "load_config",
+    "put",
 ]
 
 
@@ -237,6 +239,21 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    put(raw, key, value, f"--set {setting!r}")
+
+
+def put(raw: dict[str, Any], key: str, value: object, said: str) -> None:
+    """Change one key of a configuration given as plain values, in place.
+
+    Args:
+        raw: as TOML has it.
+        key: dotted; a number indexes a list.
+        value: as TOML has it.
+        said: what the error calls the change.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
     *parents, last = key.split(".")
     place: Any = raw
     try:
@@ -244,7 +261,7 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
             place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
         place[int(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise ConfigError(f"--set {setting!r} names no place in the configuration.", "Check the dotted key.") from error
+        raise ConfigError(f"{said} names no place in the configuration.", "Check the dotted key.") from error
 
 
 def _resolve(source: str, folder: Path) -> str:

@@ -7,8 +7,8 @@ so that a killed run goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from itertools import count
 from math import log
 from pathlib import Path
 
@@ -44,18 +44,20 @@ from fedspallm_secure.runtime.measure import Measured
 from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of, save_model
 from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.steps import Steps, Timed
+from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.transcript import Transcript
 from fedspallm_secure.workspace import LayerStore
 
 __all__ = ["simulate"]
 
-_PACKAGES = ("fedspallm-secure", "torch", "transformers", "numpy", "cryptography")
 _LOSS_WINDOWS = 2  # calibration windows on which an institution measures the loss that it tells: seconds, not minutes
 _LARGEST_LOSS = 700.0  # nats a token; the perplexity of more is infinite
 
 
-def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False) -> Results:
+def simulate(
+    config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False, vanishing: Sequence[str] = ()
+) -> Results:
     """Run the configuration and write `out`: model/, transcript/, results.json, report.html.
 
     Args:
@@ -63,6 +65,7 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
         out: folder to make; refused if it is there already.
         shown: where progress is shown.
         keep_work: whether out/work keeps the base's and every institution's layers.
+        vanishing: institutions that fall silent in every round once votes are counted.
 
     Returns:
         What results.json holds.
@@ -70,9 +73,10 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
     Raises:
         FedspallmError: whatever is wrong; an unfinished `out` is called `out.partial`.
     """
-    versions = {name: version(name) for name in _PACKAGES} | {"torch threads": str(torch.get_num_threads())}
-    folder = OutputFolder(out, {"config": config.model_dump(mode="json"), "versions": versions})
-    run = _Run(config, folder, Timed(shown))
+    versions = versions_of(torch.get_num_threads())
+    started_as = {"config": config.model_dump(mode="json"), "versions": versions}
+    folder = OutputFolder(out, started_as | ({"vanishing": list(vanishing)} if vanishing else {}))
+    run = _Run(config, folder, Timed(shown), vanishing)
     dense = run.measure("dense", run.model_with(run.base))
     final, alone = run.federate()
     perplexity = PerplexityTable(
@@ -91,8 +95,9 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
 class _Run:
     """One run: what its steps share."""
 
-    def __init__(self, config: RunConfig, folder: OutputFolder, steps: Timed) -> None:
+    def __init__(self, config: RunConfig, folder: OutputFolder, steps: Timed, vanishing: Sequence[str]) -> None:
         self.config = config
+        self.vanishing = vanishing
         self.folder = folder
         self.steps = steps
         self.names = [member.name for member in config.institution]
@@ -260,7 +265,7 @@ class _Run:
         output = LayerStore(self.folder.work / f"global-{number + 1}")
         public = PublicWeights(current)
         # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs; and the
-        # custodian's counts.
+        # custodian's counts. Fewer where some vanish, more where a sum is then repeated.
         answers = len(self.names) * (3 + 4 * (2 if self.charter.changes_weights else 1))
         answers += self.custodian is not None
         plan = plan_round(self.charter, number, self.model_digest)
@@ -270,7 +275,7 @@ class _Run:
             if number == 0:
                 for tensor in self.charter.base.pruned:
                     public.check(tensor)
-            done = iter(range(1, answers + 1))
+            done = count(1)
             result = run_round(
                 plan,
                 self.participants,
@@ -280,7 +285,8 @@ class _Run:
                 output,
                 self.traffic,
                 figures,
-                progress=lambda _: advance(next(done), answers),
+                progress=lambda _: advance(min(next(done), answers), answers),
+                vanishing=self.vanishing,
             )
         self.model_digest = result.model
         if result.telemetry is not None:
