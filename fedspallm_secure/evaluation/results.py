@@ -81,7 +81,8 @@ class RunPrivacy(BaseModel):
     """The differential privacy of a run.
 
     Attributes:
-        epsilon: what the run may cost one institution's window, decimal text.
+        epsilon: what the run costs one institution's window, more or less, decimal text.
+        epsilon_exchanged: the same where a window is exchanged for another one, rounded up.
         delta: decimal text.
         budget: what all runs with the same ledgers may cost together.
         unit: what is protected: "window", each the beginning of a document of its own.
@@ -92,6 +93,7 @@ class RunPrivacy(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     epsilon: str
+    epsilon_exchanged: str
     delta: str
     budget: str
     unit: str

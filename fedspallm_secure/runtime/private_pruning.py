@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import os
 import pydoc_data.topics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -36,12 +37,14 @@ from fedspallm_secure.evaluation import LedgerHead, RunPrivacy, SpentPrivacy
 from fedspallm_secure.messages import Identity, digest
 from fedspallm_secure.privacy import (
     Clipping,
+    Gaussian,
     Ledger,
     Release,
     Use,
     clip_diagonal,
     clip_matrix,
     diagonal_length,
+    epsilon_together,
     matrix_length,
     multiplier_for,
     public_clipping,
@@ -58,7 +61,15 @@ from fedspallm_secure.runtime.steps import Advance
 from fedspallm_secure.runtime.text import load_documents, token_windows
 from fedspallm_secure.workspace import make_folder
 
-__all__ = ["NOT_COVERED", "PrivateInstitution", "PrivatePruning", "PublicInput", "public_inputs", "public_windows"]
+__all__ = [
+    "NOT_COVERED",
+    "PrivateInstitution",
+    "PrivatePruning",
+    "PublicInput",
+    "clipped_sums",
+    "public_inputs",
+    "public_windows",
+]
 
 NOT_COVERED: Final = (
     "how many windows there are",
@@ -165,6 +176,30 @@ def public_inputs(
     return found
 
 
+def clipped_sums(
+    inputs: Sequence[PublicInput], windows: Iterable[Sequence[InputMoment]]
+) -> tuple[list[NDArray[np.int64]], Sequence[InputMoment]]:
+    """The sums of one layer's clipped moments, exactly: one window more or less moves each by its bound at most.
+
+    Args:
+        inputs: of the layer.
+        windows: each window's moments, at least one.
+
+    Returns:
+        One sum an input, int64, and the last window's moments, for who sees them.
+    """
+    sums: list[NDArray[np.int64]] = []
+    moments: Sequence[InputMoment] = ()
+    for moments in windows:
+        parts = [part.clipped(moment.total) for part, moment in zip(inputs, moments, strict=True)]
+        if sums:
+            for total, part in zip(sums, parts, strict=True):
+                total += part
+        else:
+            sums = parts
+    return sums, moments
+
+
 class PrivateInstitution:
     """One institution's ledger and noise.
 
@@ -230,13 +265,8 @@ class PrivateInstitution:
             LocalProtocolError: the budget does not allow it; nothing was drawn.
             StorageError: the ledger can't be written; nothing was drawn.
         """
-        inputs = self._inputs[layer.index]
         use = self.use(number, layer.index)
-        sums = [np.zeros(release.numbers, np.int64) for release in use.releases]
-        moments: list[InputMoment] = []
-        for moments in windows:
-            for total, part, moment in zip(sums, inputs, moments, strict=True):
-                total += part.clipped(moment.total)
+        sums, moments = clipped_sums(self._inputs[layer.index], windows)
         allowance = self.ledger.spend(use)
         released = []
         for total, release, moment in zip(sums, use.releases, moments, strict=True):
@@ -333,6 +363,7 @@ class PrivatePruning:
         return RunPrivacy(
             epsilon=self._privacy.epsilon,
             delta=whole.delta,
+            epsilon_exchanged=_exchanged(self._privacy.epsilon, whole.delta),
             budget=whole.epsilon,
             unit=self._privacy.unit,
             institutions={name: one.spent() for name, one in self._institutions.items()},
@@ -348,6 +379,12 @@ def _check(name: str, ledger: Ledger, left: Sequence[Use]) -> None:
             f"{name} has not enough privacy left for this run. {error.problem}",
             "Lower privacy.epsilon, or calibrate on text that was never used, with ledgers of its own.",
         ) from error
+
+
+def _exchanged(epsilon: str, delta: str) -> str:
+    """The epsilon where a window is exchanged for another one: twice as far. Two places, rounded up."""
+    multiplier = multiplier_for(float(Fraction(epsilon)), float(Fraction(delta)), 1) / 2
+    return f"{ceil(100 * epsilon_together([Gaussian(multiplier, 1)], float(Fraction(delta)))) / 100:.2f}"
 
 
 def _signer(folder: Path, name: str) -> Identity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-
 __all__ = ["DOCUMENTS", "private_configuration"]
 
 DOCUMENTS = 24
@@ -13,7 +12,7 @@ _WORDS = 60
 
 
 def private_configuration(folder: Path, model: Path, texts: dict[str, Path], *, epsilon: str = "8") -> Path:
-    """Every text cut into documents, one institution a kind; 6 windows of 32 tokens each.
+    """Every text cut into documents, one institution a kind; 6 windows of 32 tokens each, Wanda, little evaluation.
 
     Args:
         folder: where everything is written.
