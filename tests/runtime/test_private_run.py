@@ -16,7 +16,7 @@ import torch
 from fedspallm_secure.charter import Charter
 from fedspallm_secure.evaluation import Results
 from fedspallm_secure.messages import digest
-from fedspallm_secure.privacy import Account, Gaussian, epsilon_together, read_ledger
+from fedspallm_secure.privacy import Account, Gaussian, epsilon_together, multiplier_for, read_ledger
 from fedspallm_secure.runtime.config import load_config
 from fedspallm_secure.runtime.model import load_tokenizer
 from fedspallm_secure.runtime.windows import load_windows
@@ -228,3 +228,12 @@ def test_too_few_documents_are_refused_with_what_to_do(
 ) -> None:
     done = fedspallm("simulate", configuration, "--out", tmp_path / "out", *_options('privacy.epsilon="8"'))
     refused(done, 5, "6 windows of 64 tokens, each of a document of its own", "a .txt file is one document")
+
+
+def test_the_page_on_privacy_says_what_an_exchanged_window_costs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
+    costs = []
+    for epsilon in (1, 2, 4, 8):
+        half = multiplier_for(epsilon, 1e-6, 12) / 2
+        costs.append(f"{ceil(100 * epsilon_together([Gaussian(half, 12)], 1e-6)) / 100:.2f}")
+    assert f"For 1, 2, 4 and 8 at δ = 10⁻⁶ it is {', '.join(costs[:3])} and {costs[3]}." in page
