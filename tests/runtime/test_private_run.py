@@ -132,9 +132,9 @@ def test_both_rounds_of_a_schedule_and_only_the_layers_that_an_institution_prune
             assert Fraction("7.999") < Fraction(spent.epsilon) <= 8
         else:
             assert (spent.multiplier, spent.epsilon) == (None, "0")
-    spent = results.privacy.institutions
-    assert spent["none"].releases == 0 < spent["small"].releases < spent["letters"].releases
-    assert (spent["small"].multiplier or 0) < (spent["letters"].multiplier or 0)
+    none, small, letters = (results.privacy.institutions[name] for name in ("none", "small", "letters"))
+    assert none.releases == 0 < small.releases < letters.releases
+    assert 0 < (small.multiplier or 0) < (letters.multiplier or 0)
 
 
 def test_a_second_run_with_the_same_ledgers_and_nothing_left_is_refused_before_anything_is_drawn(
@@ -237,3 +237,18 @@ def test_the_page_on_privacy_says_what_an_exchanged_window_costs() -> None:
         half = multiplier_for(epsilon, 1e-6, 12) / 2
         costs.append(f"{ceil(100 * epsilon_together([Gaussian(half, 12)], 1e-6)) / 100:.2f}")
     assert f"For 1, 2, 4 and 8 at δ = 10⁻⁶ it is {', '.join(costs[:3])} and {costs[3]}." in page
+
+
+def test_bounds_come_from_the_public_text_that_is_named(
+    private: Path, texts: dict[str, Path], fedspallm: Fedspallm, tmp_path: Path
+) -> None:
+    bounds = []
+    for label, public in (("own", str(texts["letters"])), ("again", str(texts["letters"])), ("python", "python")):
+        results = _done(fedspallm, private, tmp_path / label, f'privacy.public="{public}"')
+        found = [
+            [(release.bound, release.exponent) for use in account.spendings for release in use.use.releases]
+            for account in (_account(results, tmp_path / label / "ledgers", name) for name in texts)
+        ]
+        assert found[0] == found[1] == found[2]  # the same for everybody: nobody's own text goes in
+        bounds.append(found[0])
+    assert bounds[0] == bounds[1] != bounds[2]
