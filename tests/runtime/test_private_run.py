@@ -237,18 +237,3 @@ def test_the_page_on_privacy_says_what_an_exchanged_window_costs() -> None:
         half = multiplier_for(epsilon, 1e-6, 12) / 2
         costs.append(f"{ceil(100 * epsilon_together([Gaussian(half, 12)], 1e-6)) / 100:.2f}")
     assert f"For 1, 2, 4 and 8 at δ = 10⁻⁶ it is {', '.join(costs[:3])} and {costs[3]}." in page
-
-
-def test_bounds_come_from_the_public_text_that_is_named(
-    private: Path, texts: dict[str, Path], fedspallm: Fedspallm, tmp_path: Path
-) -> None:
-    bounds = []
-    for label, public in (("own", str(texts["letters"])), ("again", str(texts["letters"])), ("python", "python")):
-        results = _done(fedspallm, private, tmp_path / label, f'privacy.public="{public}"')
-        found = [
-            [(release.bound, release.exponent) for use in account.spendings for release in use.use.releases]
-            for account in (_account(results, tmp_path / label / "ledgers", name) for name in texts)
-        ]
-        assert found[0] == found[1] == found[2]  # the same for everybody: nobody's own text goes in
-        bounds.append(found[0])
-    assert bounds[0] == bounds[1] != bounds[2]
