@@ -27,6 +27,13 @@ def show_results(results: Results, out: Path, console: Console) -> None:
     console.print(traffic_table(results))
     console.print()
     console.print(seconds_table(results))
+    if results.privacy is not None:
+        privacy = results.privacy
+        spent = max((one.epsilon for one in privacy.institutions.values()), key=float)
+        console.print(
+            f"\nDifferential privacy of one window: epsilon {privacy.epsilon} at delta {privacy.delta}; "
+            f"at most {spent} of {privacy.budget} is spent in an institution's ledger.\n"
+        )
     for what, place in (
         ("Model", "model"),
         ("Report", "report.html"),

@@ -3,7 +3,14 @@
 from fedspallm_secure.evaluation.model_card import write_model_card
 from fedspallm_secure.evaluation.perplexity import evaluate_kinds, geometric_mean, perplexity
 from fedspallm_secure.evaluation.report import write_report
-from fedspallm_secure.evaluation.results import Perplexities, PerplexityTable, Results
+from fedspallm_secure.evaluation.results import (
+    LedgerHead,
+    Perplexities,
+    PerplexityTable,
+    Results,
+    RunPrivacy,
+    SpentPrivacy,
+)
 from fedspallm_secure.evaluation.tables import (
     evaluation_table,
     perplexity_table,
@@ -22,10 +29,13 @@ from fedspallm_secure.evaluation.tradeoff import (
 from fedspallm_secure.evaluation.tradeoff_page import write_tradeoff_page
 
 __all__ = [
+    "LedgerHead",
     "Perplexities",
     "PerplexityTable",
     "PointFigures",
     "Results",
+    "RunPrivacy",
+    "SpentPrivacy",
     "Tradeoff",
     "TradeoffPoint",
     "evaluate_kinds",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fedspallm_secure.charter import Decimal, Method, parse_pattern, unmasking_threshold
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import Name
+from fedspallm_secure.privacy import Budget, check_budget
 from fedspallm_secure.reading import faults, read_toml
 from fedspallm_secure.secagg import COMPLETE_UP_TO, most_digits
 
@@ -23,8 +25,11 @@ __all__ = [
     "FINE_ENOUGH",
     "HERE",
     "NOBODY",
+    "OFF",
+    "PYTHON",
     "EvaluationConfig",
     "InstitutionConfig",
+    "PrivacyConfig",
     "ProtocolConfig",
     "PruningConfig",
     "RunConfig",
@@ -106,6 +111,46 @@ class ProtocolConfig(_Section):
     witness: Name = NOBODY
 
 
+OFF = "inf"
+"""The epsilon of a run without noise."""
+
+PYTHON = "python"
+"""The public text that every Python brings: the language reference that `help()` reads."""
+
+
+class PrivacyConfig(_Section):
+    """Differential privacy of one calibration window against everybody else; docs/privacy.md says what it covers.
+
+    Attributes:
+        epsilon: what this run may cost, decimal text; `OFF` for no noise.
+        delta: decimal text like "0.000001".
+        unit: what is protected. Each window is then the beginning of a document of its own.
+        clip: share of the public text's windows that would not be clipped, above 0 and at most 1.
+        public: the text that bounds come from: `PYTHON`, or files and names as for calibration; nobody's private text.
+        ledger: folder of the institutions' ledgers and their keys, made if it is missing; `HERE` for one in the output.
+        budget: what all runs with these ledgers may cost together, decimal text, fixed when they are made; "epsilon"
+            for what this run may.
+    """
+
+    epsilon: Literal["inf"] | Decimal = OFF
+    delta: Annotated[str, Field(pattern=r"^0\.[0-9]{1,15}$")] = "0.000001"
+    unit: Literal["window"] = "window"
+    clip: Decimal = "0.5"
+    public: Texts = [PYTHON]
+    ledger: str = HERE
+    budget: Literal["epsilon"] | Decimal = "epsilon"
+
+    @property
+    def on(self) -> bool:
+        """Whether there is noise."""
+        return self.epsilon != OFF
+
+    @property
+    def whole(self) -> Budget:
+        """What the ledgers are opened with; only where there is noise."""
+        return Budget(epsilon=self.epsilon if self.budget == "epsilon" else self.budget, delta=self.delta)
+
+
 class EvaluationConfig(_Section):
     """What is measured afterwards.
 
@@ -157,6 +202,7 @@ class RunConfig(_Section):
         seed: of every draw: windows, and the beacon of layer sampling.
         pruning: local pruning.
         protocol: the secure sums.
+        privacy: noise on what the pruner sees of the text.
         evaluation: what is measured.
         institution: the roster, in order.
     """
@@ -165,6 +211,7 @@ class RunConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
     pruning: PruningConfig = PruningConfig()
     protocol: ProtocolConfig = ProtocolConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     institution: list[InstitutionConfig] = Field(min_length=1)
 
@@ -227,8 +274,40 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
     if protocol.dropouts == "auto":
         dropouts = _most_dropouts(protocol.minimum_cohort, protocol.colluders)
         protocol = protocol.model_copy(update={"dropouts": dropouts})
-    resolved = {"model": _resolve(config.model, folder), "institution": institutions, "protocol": protocol}
+    resolved = {
+        "model": _resolve(config.model, folder),
+        "institution": institutions,
+        "protocol": protocol,
+        "privacy": _private(config, folder),
+    }
     return config.model_copy(update=resolved)
+
+
+def _private(config: RunConfig, folder: Path) -> PrivacyConfig:
+    """The section on privacy with its paths resolved, once what it asks for can be had."""
+    privacy = config.privacy
+    if not privacy.on:
+        return privacy
+    if config.pruning.method == "magnitude":
+        raise ConfigError(
+            "Magnitude pruning reads no text: there is nothing that noise could protect.",
+            f'Leave privacy.epsilon at "{OFF}", or prune with Wanda or SparseGPT.',
+        )
+    check_budget(Budget(epsilon=privacy.epsilon, delta=privacy.delta))
+    check_budget(privacy.whole)
+    if Fraction(privacy.epsilon) > Fraction(privacy.whole.epsilon):
+        raise ConfigError(
+            f"A run with an epsilon of {privacy.epsilon} does not fit into a budget of {privacy.budget}.",
+            "Lower privacy.epsilon, or raise privacy.budget before the ledgers are made.",
+        )
+    if not 0 < Fraction(privacy.clip) <= 1:
+        raise ConfigError(
+            f"privacy.clip is a share of public windows, above 0 and at most 1, not {privacy.clip}.",
+            'Write for example privacy.clip = "0.5".',
+        )
+    ledger = privacy.ledger if privacy.ledger == HERE else str((folder / privacy.ledger).resolve())
+    public = [source if source == PYTHON else _resolve(source, folder) for source in privacy.public]
+    return privacy.model_copy(update={"ledger": ledger, "public": public})
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
