@@ -86,6 +86,17 @@ def test_method_pattern_digest_privacy_and_loading_are_in_the_card(make: Callabl
     assert ("whoever measured it held them all" in body) == (results.perplexity.central is not None)
 
 
+def test_how_votes_were_hidden_is_told_as_it_was(tmp_path: Path) -> None:
+    masked = sampled()
+    protocol = masked.config["protocol"] | {"votes": "ckks"}
+    encrypted = masked.model_copy(update={"config": masked.config | {"protocol": protocol}})
+    told = "Votes were encrypted for a custodian, who counted them; changes are hidden under random masks"
+    assert told in _card(encrypted, tmp_path)[1]
+    body = _card(masked, tmp_path)[1]
+    assert "Both are hidden under random masks that cancel in the sum.\n" in body
+    assert "custodian" not in body
+
+
 def test_a_name_is_text_in_markdown_too(tmp_path: Path) -> None:
     _, body = _card(hostile(), tmp_path)
     assert HOSTILE not in body

@@ -130,6 +130,20 @@ def test_what_the_institutions_figures_sum_up_to_is_told_round_by_round(tmp_path
     assert "nobody saw a single one's figures" in page.text
 
 
+def test_how_votes_were_hidden_is_told_as_it_was(tmp_path: Path) -> None:
+    masked = sampled()
+    protocol = masked.config["protocol"] | {"votes": "ckks"}
+    encrypted = masked.model_copy(update={"config": masked.config | {"protocol": protocol}, "telemetry": []})
+    for results, told, other in (
+        (encrypted, "Votes are encrypted for a custodian, who counts them", "Both are hidden under random masks"),
+        (masked, "Both are hidden under random masks", "encrypted for a custodian"),
+    ):
+        write_report(results, tmp_path / "report.html")
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert told in page
+        assert other not in page
+
+
 def test_a_name_is_text_and_never_markup(tmp_path: Path) -> None:
     page = _page(hostile(), tmp_path)
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
