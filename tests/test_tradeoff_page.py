@@ -63,7 +63,11 @@ def sweep(axes: dict[str, list[Any]], points: list[tuple[dict[str, Any], PointFi
 def epsilons() -> Tradeoff:
     """Two methods at four budgets, three seeds each, of which one point failed."""
     values = ["1", "4", "16", "inf"]
-    axes = {"pruning.method": ["wanda", "sparsegpt"], "privacy.epsilon": values, "seed": [0, 1, 2]}
+    axes: dict[str, list[Any]] = {
+        "pruning.method": ["wanda", "sparsegpt"],
+        "privacy.epsilon": values,
+        "seed": [0, 1, 2],
+    }
     points: list[tuple[dict[str, Any], PointFigures | str]] = []
     for method, lift in (("wanda", 0.0), ("sparsegpt", 3.0)):
         for number, epsilon in enumerate(values):
@@ -178,10 +182,13 @@ def test_without_any_text_in_common_nothing_is_drawn_and_every_number_is_there(t
 
 
 def test_more_settings_than_there_are_marks_and_values_than_ticks_are_drawn(tmp_path: Path) -> None:
-    axes = {"institution.0.kind": [f"text {number}" for number in range(40)], "pruning.windows": list(range(1, 21))}
+    axes: dict[str, list[Any]] = {
+        "institution.0.kind": [f"text {number}" for number in range(40)],
+        "pruning.windows": list(range(1, 21)),
+    }
     points = [
         ({"institution.0.kind": kind, "pruning.windows": windows}, figures([20.0 + windows, 30.0]))
-        for kind in axes["institution.0.kind"]
+        for kind in kinds
         for windows in (1, 20)
     ]
     found, source = page(sweep(axes, [(dict(keys), each) for keys, each in points]), tmp_path)

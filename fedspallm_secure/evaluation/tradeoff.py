@@ -171,8 +171,8 @@ def make_tradeoff(
             name=name,
             axes=values,
             figures=mine,
-            common=common(mine and mine.perplexity),
-            common_dense=common(mine and mine.dense),
+            common=common(None if mine is None else mine.perplexity),
+            common_dense=common(None if mine is None else mine.dense),
             failed=failed.get(name),
         )
 
