@@ -164,13 +164,13 @@ def _collected(
     collected = [message for message in after if isinstance(message, Collected) and message.sender == server]
     if len(collected) != 1 or collected[0].survivors != chosen:
         raise RemoteProtocolError("The server did not say, or not once, whose ciphertexts came.", _TODO)
-    end = messages.index(collected[0])
-    if collected[0].log != held.head(end):
-        raise RemoteProtocolError("The ciphertexts were collected in another log than this one.", _TODO)
     contributors = participation.with_collected(collected[0].contributors, None).contributors("votes")
     if not contributors <= released:
         silent = ", ".join(context.names(contributors - released))
         raise RemoteProtocolError(f"{silent} did not release the ciphertexts that are to be counted.", _TODO)
+    end = messages.index(collected[0])
+    if collected[0].log != held.head(end):
+        raise RemoteProtocolError("The ciphertexts were collected in another log than this one.", _TODO)
     return contributors
 
 
