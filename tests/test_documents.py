@@ -47,7 +47,7 @@ def test_every_key_of_the_configuration_is_documented_with_its_default() -> None
     documented = tomllib.loads(text.split("```toml")[1].split("```")[0])
     assert set(documented) == set(RunConfig.model_fields)
     assert set(documented["institution"][0]) == set(InstitutionConfig.model_fields)
-    for section in ("pruning", "protocol", "evaluation"):
+    for section in ("pruning", "protocol", "privacy", "evaluation"):
         defaults = getattr(RunConfig.model_validate(documented), section).model_dump()
         fields = RunConfig.model_fields[section].default.model_dump()
         assert set(documented[section]) == set(fields)

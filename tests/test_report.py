@@ -28,7 +28,7 @@ _VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
 _BOTH = pytest.mark.parametrize("make", [hostile, sampled])
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """Tags in balance, their attributes, the cells of tables and the visible text."""
 
     def __init__(self, source: str) -> None:
@@ -61,9 +61,9 @@ class _Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def _page(results: Results, folder: Path) -> _Page:
+def _page(results: Results, folder: Path) -> Page:
     write_report(results, folder / "report.html")
-    page = _Page((folder / "report.html").read_text(encoding="utf-8"))
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
     return page
 

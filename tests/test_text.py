@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from fedspallm_secure.errors import DataError
-from fedspallm_secure.runtime.text import load_documents, token_windows
+from fedspallm_secure.runtime.text import document_windows, load_documents, token_windows
 
 DOCUMENTS = ["first text", "second\ntext with two lines", "third café"]
 EOS = 0
@@ -183,3 +183,43 @@ def test_too_short_a_text_is_said_in_tokens(tokenizer: PreTrainedTokenizerFast) 
     with pytest.raises(DataError, match="3 windows of 10 tokens need 30 tokens of text, and only 29 came"):
         token_windows([numbers(0, 28)], tokenizer, count=3, length=10, seed=0)
     assert token_windows([numbers(0, 29)], tokenizer, count=3, length=10, seed=0).shape == (3, 10)
+
+
+def _own_windows(
+    documents: list[str], tokenizer: PreTrainedTokenizerFast, count: int = 4, seed: int = 7
+) -> list[tuple[int, ...]]:
+    drawn = document_windows(documents, tokenizer, count=count, length=5, seed=seed)
+    assert drawn.dtype == torch.int64
+    assert drawn.shape == (count, 5)
+    return [tuple(window) for window in drawn.tolist()]
+
+
+def test_each_window_can_be_the_beginning_of_a_document_of_its_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    documents = [numbers(100 * i, 100 * i + 3 + i) for i in range(20)]
+    beginnings = {tuple(range(100 * i + 1, 100 * i + 6)) for i in range(2, 20)}
+    drawn = _own_windows(documents, tokenizer)
+    assert len(set(drawn)) == 4
+    assert set(drawn) <= beginnings
+    assert _own_windows(documents[::-1], tokenizer) == drawn
+    assert _own_windows(documents, tokenizer, seed=8) != drawn
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("documents", [10, 32 * 4 + 9])
+def test_a_document_more_or_less_exchanges_one_window_at_most(
+    tokenizer: PreTrainedTokenizerFast, count: int, documents: int
+) -> None:
+    # More documents than are looked at, too: then another one moves up.
+    texts = [numbers(100 * i, 100 * i + 8) for i in range(documents)]
+    before = set(_own_windows(texts, tokenizer, count))
+    exchanged = [
+        len(before - set(_own_windows(texts[:gone] + texts[gone + 1 :], tokenizer, count))) for gone in range(documents)
+    ]
+    assert set(exchanged) == {0, 1}
+    assert sum(exchanged) >= count
+
+
+def test_too_few_documents_that_are_long_enough_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    documents = [numbers(0, 500), numbers(600, 603), numbers(700, 705), numbers(800, 804)]
+    with pytest.raises(DataError, match=r"4 windows of 5 tokens, .*; 2 came"):
+        _own_windows(documents, tokenizer)

@@ -12,8 +12,10 @@ from rich.console import Console
 
 import fedspallm_secure
 from fedspallm_secure.cli.audit import audit_app
+from fedspallm_secure.cli.cache import CACHE
 from fedspallm_secure.cli.custodian import custodian_app
 from fedspallm_secure.cli.roster import roster_app
+from fedspallm_secure.cli.tradeoff import tradeoff
 
 __all__ = ["app"]
 
@@ -30,8 +32,6 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(roster_app, name="roster")
 app.add_typer(custodian_app, name="custodian")
 app.add_typer(audit_app, name="audit")
-
-_CACHE = Path.home() / ".cache" / "fedspallm-secure"
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make; refused if it is there already.")]
 Settings = Annotated[
@@ -78,7 +78,7 @@ def demo(
             show_default="~/.cache/fedspallm-secure",
             help="Folder of fetched models and texts.",
         ),
-    ] = _CACHE,
+    ] = CACHE,
     votes: Annotated[
         Optional[Votes],  # noqa: UP045
         typer.Option(help="How votes are counted: summed under masks, or encrypted under CKKS.", show_default="masked"),
@@ -149,6 +149,9 @@ def evaluate(
     )
     console.print(evaluation_table(perplexities))
     typer.echo(json.dumps(perplexities))
+
+
+app.command()(tradeoff)
 
 
 @charter_app.command()

@@ -1,24 +1,15 @@
-"""The report's plots, as SVG to be put into the page itself.
+"""The report's plots.
 
 Perplexities are drawn as multiples of the dense model's, one line a kind of text: kinds differ far more among each
-other than models do, and the question is who lies left of whom. Texts stay text (the reader can search them, and the
-browser has the glyphs), and colours become the page's own CSS variables, so one drawing serves light, dark and paper.
-
-Drawn with matplotlib's objects: no global figure, no clock, no random identifiers, so equal results give equal bytes.
+other than models do, and the question is who lies left of whom.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from io import StringIO
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import isfinite
-from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,73 +17,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from fedspallm_secure.charter import parse_pattern
 from fedspallm_secure.evaluation.comparison import columns, own_kinds
+from fedspallm_secure.evaluation.drawing import INK, STEPS, Plot, drawn, short
 from fedspallm_secure.evaluation.results import Perplexities, Results
 from fedspallm_secure.evaluation.wording import bytes_text, perplexity_text, share_text
 
-__all__ = ["COLOURS", "Plot", "cohorts_plot", "perplexity_plot", "sparsity_plot", "traffic_plot"]
-
-COLOURS: dict[str, tuple[str, str]] = {
-    "ink": ("#1c2430", "#e6e9ee"),
-    "muted": ("#5b6675", "#a3adba"),
-    "line": ("#d6dbe2", "#39414d"),
-    "paper": ("#fefefe", "#14181e"),
-    "federated": ("#0a58ca", "#6db1ff"),
-    "alone": ("#a85400", "#ffb05c"),
-    "central": ("#1b7a46", "#62d196"),
-    "dense": ("#5c6773", "#aab4c0"),
-    "step-0": ("#8a94a1", "#7d8896"),
-    "step-1": ("#2f6fb3", "#5c9fe0"),
-    "step-2": ("#d9822b", "#f0a04e"),
-    "step-3": ("#3f8f6b", "#5fc398"),
-    "step-4": ("#8b5fa8", "#b890d4"),
-    "step-5": ("#b04a5a", "#e0808e"),
-}
-"""CSS variable -> its colour in light and in dark mode."""
-
-_INK = {name: light for name, (light, _) in COLOURS.items()}
-_VARIABLE = {light: f"var(--{name})" for name, (light, _) in COLOURS.items()}
-_STEPS = [name for name in COLOURS if name.startswith("step-")]
-_WIDTH = 10.0
-_LONGEST = 26
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 11.0,
-    "axes.edgecolor": _INK["line"],
-    "axes.labelcolor": _INK["muted"],
-    "axes.titlecolor": _INK["ink"],
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "axes.linewidth": 1.0,
-    "grid.color": _INK["line"],
-    "xtick.color": _INK["line"],
-    "ytick.color": _INK["line"],
-    "xtick.labelcolor": _INK["muted"],
-    "ytick.labelcolor": _INK["ink"],
-    "text.color": _INK["ink"],
-    "legend.frameon": False,
-    "legend.handletextpad": 0.4,
-    "legend.columnspacing": 1.4,
-    # A name with two dollar signs is a name, not a formula.
-    "text.parse_math": False,
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawing and what it shows.
-
-    Attributes:
-        svg: an `<svg>` element without any reference outwards; texts in it are escaped.
-        summary: one sentence for those who do not see it, plain text.
-    """
-
-    svg: str
-    summary: str
+__all__ = ["cohorts_plot", "perplexity_plot", "sparsity_plot", "traffic_plot"]
 
 
 def perplexity_plot(results: Results) -> Plot:
@@ -112,16 +41,16 @@ def perplexity_plot(results: Results) -> Plot:
         everybody = [*table.alone.values(), table.federated, *([table.central] if table.central else [])]
         ratios = [row[kind] / dense[kind] for row in everybody for kind in kinds]
         _ratio_axis(axes, [ratio for ratio in ratios if isfinite(ratio)])
-        axes.hlines(list(lines.values()), *axes.get_xlim(), color=_INK["line"], linewidth=1, zorder=0)
-        axes.axvline(1, color=_INK["dense"], linewidth=2)
+        axes.hlines(list(lines.values()), *axes.get_xlim(), color=INK["line"], linewidth=1, zorder=0)
+        axes.axvline(1, color=INK["dense"], linewidth=2)
         for name, row in table.alone.items():
             away = [kind for kind in kinds if kind != own[name]]
-            dots(row, away, marker="o", markersize=8, mfc="none", mec=_INK["alone"], mew=1.6)
-            dots(row, [k for k in kinds if k == own[name]], marker="o", markersize=8, color=_INK["alone"], mew=1.6)
-        dots(table.federated, kinds, marker="o", markersize=13, color=_INK["federated"], mec=_INK["paper"], mew=1.2)
+            dots(row, away, marker="o", markersize=8, mfc="none", mec=INK["alone"], mew=1.6)
+            dots(row, [k for k in kinds if k == own[name]], marker="o", markersize=8, color=INK["alone"], mew=1.6)
+        dots(table.federated, kinds, marker="o", markersize=13, color=INK["federated"], mec=INK["paper"], mew=1.2)
         if table.central is not None:
-            dots(table.central, kinds, marker="D", markersize=8, color=_INK["central"], mec=_INK["paper"])
-        axes.set_yticks(list(lines.values()), [f"{_short(kind)}  ({perplexity_text(dense[kind])})" for kind in kinds])
+            dots(table.central, kinds, marker="D", markersize=8, color=INK["central"], mec=INK["paper"])
+        axes.set_yticks(list(lines.values()), [f"{short(kind)}  ({perplexity_text(dense[kind])})" for kind in kinds])
         axes.get_yticklabels()[-1].set_fontweight("bold")
         axes.set_ylim(min(lines.values()) - 0.6, 0.6)
         axes.tick_params(axis="y", length=0)
@@ -130,7 +59,7 @@ def perplexity_plot(results: Results) -> Plot:
 
     lost = sum(not isfinite(row[kind]) for row in [*table.alone.values(), table.federated] for kind in kinds)
     return Plot(
-        _svg(draw, 1.5 + 0.42 * len(kinds), "perplexity"),
+        drawn(draw, 1.5 + 0.42 * len(kinds), "perplexity"),
         f"Dot plot of the perplexity of every model on {', '.join(kinds)}, as multiples of the dense model's; on the "
         f"mix the federated model has {table.federated['mix'] / dense['mix']:.2f} times the dense perplexity."
         + (f" {lost} infinite values are not drawn." if lost else ""),
@@ -143,8 +72,8 @@ def sparsity_plot(results: Results) -> Plot:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.bar(range(len(results.layers)), [100 * share for share in results.layers], 0.8, color=_INK["federated"])
-        axes.axhline(100 * target, color=_INK["alone"], linewidth=1.5, linestyle="--")
+        axes.bar(range(len(results.layers)), [100 * share for share in results.layers], 0.8, color=INK["federated"])
+        axes.axhline(100 * target, color=INK["alone"], linewidth=1.5, linestyle="--")
         axes.set_xlim(-0.7, len(results.layers) - 0.3)
         axes.set_ylim(0, 100)
         axes.yaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
@@ -153,12 +82,12 @@ def sparsity_plot(results: Results) -> Plot:
         axes.tick_params(axis="y", length=0)
         axes.set_ylabel("zeros, %")
         axes.set_xlabel("decoder layer")
-        line = Line2D([], [], color=_INK["alone"], linestyle="--", label=f"target {share_text(target, 2)}")
+        line = Line2D([], [], color=INK["alone"], linestyle="--", label=f"target {share_text(target, 2)}")
         figure.legend(handles=[line], loc="outside upper left")
 
     least, most = min(results.layers), max(results.layers)
     return Plot(
-        _svg(draw, 2.5, "sparsity"),
+        drawn(draw, 2.5, "sparsity"),
         f"Bar chart of the share of zeros in each of {len(results.layers)} decoder layers: from {share_text(least, 2)} "
         f"to {share_text(most, 2)}, target {share_text(target, 2)}.",
     )
@@ -177,7 +106,7 @@ def traffic_plot(results: Results) -> Plot:
             left = [0] * len(traffic)
             for number, step in enumerate(steps):
                 width = [both[way].get(step, 0) for both in traffic.values()]
-                axes.barh(places, width, 0.62, left=left, color=_INK[_STEPS[number % len(_STEPS)]], label=step)
+                axes.barh(places, width, 0.62, left=left, color=INK[STEPS[number % len(STEPS)]], label=step)
                 left = [a + b for a, b in zip(left, width, strict=True)]
             axes.set_title(title)
             axes.set_xlim(0, most * 1.04)
@@ -185,12 +114,12 @@ def traffic_plot(results: Results) -> Plot:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: bytes_text(round(value))))
             axes.grid(axis="x", linewidth=0.8)
             axes.tick_params(axis="y", length=0)
-        panels[0].set_yticks(places, [_short(name) for name in traffic])
+        panels[0].set_yticks(places, [short(name) for name in traffic])
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=6)
 
     return Plot(
-        _svg(draw, 1.5 + 0.3 * len(traffic), "traffic"),
+        drawn(draw, 1.5 + 0.3 * len(traffic), "traffic"),
         f"Stacked bars of the bytes that each of {len(traffic)} institutions sent and received, by step "
         f"({', '.join(steps)}); the numbers are in the table below.",
     )
@@ -206,9 +135,9 @@ def cohorts_plot(results: Results) -> Plot:
         for number, (axes, cohorts) in enumerate(zip(panels, rounds, strict=True)):
             for place, name in enumerate(names):
                 layers = [layer for layer, cohort in enumerate(cohorts) if name in cohort]
-                axes.broken_barh(_spans(layers), (-place - 0.36, 0.72), facecolor=_INK["federated"])
+                axes.broken_barh(_spans(layers), (-place - 0.36, 0.72), facecolor=INK["federated"])
             axes.set_title(f"round {number + 1}" if len(rounds) > 1 else "")
-            axes.set_yticks([-float(place) for place in range(len(names))], [_short(name) for name in names])
+            axes.set_yticks([-float(place) for place in range(len(names))], [short(name) for name in names])
             axes.set_xlim(-0.6, len(cohorts) - 0.4)
             axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.xaxis.set_major_locator(MaxNLocator(16, integer=True))
@@ -217,7 +146,7 @@ def cohorts_plot(results: Results) -> Plot:
 
     sizes = [len(cohort) for layers in rounds for cohort in layers]
     return Plot(
-        _svg(draw, 0.6 + len(rounds) * (0.45 + 0.27 * len(names)), "cohorts"),
+        drawn(draw, 0.6 + len(rounds) * (0.45 + 0.27 * len(names)), "cohorts"),
         f"Grid of which of {len(names)} institutions pruned which decoder layer; cohorts have {min(sizes)} to "
         f"{max(sizes)} institutions.",
     )
@@ -247,44 +176,16 @@ def _models(results: Results) -> list[Line2D]:
             [], [], linestyle="none", marker=marker, markersize=size, mfc=face, mec=edge, mew=1.4, label=label
         )
 
-    entries = [entry("federated", "o", 12, _INK["federated"], _INK["paper"])]
+    entries = [entry("federated", "o", 12, INK["federated"], INK["paper"])]
     if results.perplexity.alone:
-        entries.append(entry("an institution alone", "o", 8, "none", _INK["alone"]))
-        entries.append(entry("alone, on its own kind", "o", 8, _INK["alone"], _INK["alone"]))
+        entries.append(entry("an institution alone", "o", 8, "none", INK["alone"]))
+        entries.append(entry("alone, on its own kind", "o", 8, INK["alone"], INK["alone"]))
     if results.perplexity.central is not None:
-        entries.append(entry("central", "D", 8, _INK["central"], _INK["paper"]))
-    return [*entries, Line2D([], [], color=_INK["dense"], linewidth=2, label="dense")]
+        entries.append(entry("central", "D", 8, INK["central"], INK["paper"]))
+    return [*entries, Line2D([], [], color=INK["dense"], linewidth=2, label="dense")]
 
 
 def _spans(layers: Iterable[int]) -> list[tuple[float, float]]:
     """Neighbouring layers as (start, width): drawn as one bar, whose ends lie between layers."""
     runs = [[layer for _, layer in run] for _, run in groupby(enumerate(layers), lambda pair: pair[1] - pair[0])]
     return [(run[0] - 0.45, len(run) - 0.1) for run in runs]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-
-
-def _svg(draw: Callable[[Figure], None], height: float, name: str) -> str:
-    """What `draw` draws, `height` inches high; `name` keeps identifiers apart on a page with several plots."""
-    settings = _STYLE | {"svg.hashsalt": name}
-    buffer = StringIO()
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # The page's fonts draw the text, so a glyph that matplotlib's own font lacks is not missing.
-        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(settings)
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
-    drawing = buffer.getvalue()
-    size = re.search(r'viewBox="[^"]*"', drawing)
-    assert size is not None
-    body = drawing[drawing.index("</defs>") + len("</defs>") :]
-    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
-    body = re.sub(r" font-family: [^;\"]*;", "", body)
-    body = re.sub("|".join(_VARIABLE), lambda found: _VARIABLE[found[0]], body)
-    return f'<svg {size[0]} aria-hidden="true">{body}'

@@ -10,26 +10,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedspallm_secure.evaluation.comparison import columns, model_rows, sampled_layers, verdict
-from fedspallm_secure.evaluation.plots import (
-    COLOURS,
-    cohorts_plot,
-    perplexity_plot,
-    sparsity_plot,
-    traffic_plot,
-)
+from fedspallm_secure.evaluation.pages import page
+from fedspallm_secure.evaluation.plots import cohorts_plot, perplexity_plot, sparsity_plot, traffic_plot
 from fedspallm_secure.evaluation.results import Results
-from fedspallm_secure.evaluation.wording import (
-    bits_text,
-    bytes_text,
-    model_text,
-    pattern_text,
-    perplexity_text,
-    seconds_text,
-    share_text,
-)
+from fedspallm_secure.evaluation.wording import bits_text, pattern_text, perplexity_text, share_text
 from fedspallm_secure.evaluation.writing import write_whole
 
 __all__ = ["write_report"]
@@ -45,25 +30,9 @@ def write_report(results: Results, path: Path) -> None:
     Raises:
         StorageError: the disk refuses.
     """
-    environment = Environment(
-        loader=PackageLoader("fedspallm_secure.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "bits": bits_text,
-        "bytes": bytes_text,
-        "model": model_text,
-        "perplexity": perplexity_text,
-        "seconds": seconds_text,
-        "share": share_text,
-    }
-    page = environment.get_template("report.html.j2").render(
+    text = page(
+        "report.html.j2",
         results=results,
-        colours=COLOURS,
         verdict=verdict(results),
         kinds=columns(results.perplexity),
         rows=model_rows(results),
@@ -78,7 +47,7 @@ def write_report(results: Results, path: Path) -> None:
         damped=[(name, tensor) for name, tensors in results.damping_raised.items() for tensor in tensors],
         configuration=json.dumps(results.model_dump(mode="json")["config"], indent=2, ensure_ascii=False),
     )
-    write_whole(path, page)
+    write_whole(path, text)
 
 
 def _tiles(results: Results) -> list[tuple[str, str, str]]:

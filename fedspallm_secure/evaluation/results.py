@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fedspallm_secure.rounds import RoundTelemetry
 
-__all__ = ["Perplexities", "PerplexityTable", "Results"]
+__all__ = ["LedgerHead", "Perplexities", "PerplexityTable", "Results", "RunPrivacy", "SpentPrivacy"]
 
 Perplexities = dict[str, float]
 """Kind of text -> perplexity, and "mix" -> their geometric mean."""
@@ -48,6 +48,59 @@ class PerplexityTable(BaseModel):
         return (alone - federated) / (alone - central)
 
 
+class LedgerHead(BaseModel):
+    """How far a ledger has come: its lines, and the SHA-256 of the last one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: int
+    digest: str
+
+
+class SpentPrivacy(BaseModel):
+    """What one institution's ledger says after the run.
+
+    Attributes:
+        multiplier: of the noise on each release; None where it pruned no layer.
+        releases: that the run needed; after a run that was killed and went on, the ledger may hold more.
+        epsilon: of everything in the ledger, earlier runs included, decimal text.
+        key: Ed25519 public key that signs the ledger, 64 hexadecimal digits.
+        head: of the ledger.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    multiplier: float | None
+    releases: int
+    epsilon: str
+    key: str
+    head: LedgerHead
+
+
+class RunPrivacy(BaseModel):
+    """The differential privacy of a run.
+
+    Attributes:
+        epsilon: what the run costs one institution's window, more or less, decimal text.
+        epsilon_exchanged: the same where a window is exchanged for another one, rounded up.
+        delta: decimal text.
+        budget: what all runs with the same ledgers may cost together.
+        unit: what is protected: "window", each the beginning of a document of its own.
+        institutions: what each one spent.
+        not_covered: what else the run tells of the text.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    epsilon: str
+    epsilon_exchanged: str
+    delta: str
+    budget: str
+    unit: str
+    institutions: dict[str, SpentPrivacy]
+    not_covered: list[str]
+
+
 class Results(BaseModel):
     """The whole of results.json.
 
@@ -61,7 +114,8 @@ class Results(BaseModel):
         bytes_down: institution -> bytes received.
         bytes_by_step: institution -> "up" or "down" -> step of the protocol -> bytes.
         telemetry: round -> what its secure sums tell of the institutions' own pruning, and of no single one; empty
-            where votes are encrypted.
+            where votes are encrypted. With privacy on, tokens and loss are zero: they are not sent.
+        privacy: what was spent; None in a run without noise.
         seconds: step of the run -> seconds.
         damping_raised: institution -> tensors whose Hessian needed more damping than configured.
         base_model: name or directory of the base model as the user gave it.
@@ -83,6 +137,7 @@ class Results(BaseModel):
     bytes_down: dict[str, int]
     bytes_by_step: dict[str, dict[str, dict[str, int]]]
     telemetry: list[RoundTelemetry]
+    privacy: RunPrivacy | None = None
     seconds: dict[str, float]
     damping_raised: dict[str, list[str]]
     base_model: str

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from fedspallm_secure.evaluation.comparison import columns, model_rows
 from fedspallm_secure.evaluation.results import Perplexities, Results
-from fedspallm_secure.evaluation.wording import bits_text, bytes_text, perplexity_text, seconds_text
+from fedspallm_secure.evaluation.settings import label, mean, settings_of, varied
+from fedspallm_secure.evaluation.tradeoff import Tradeoff
+from fedspallm_secure.evaluation.wording import bits_text, bytes_text, perplexity_text, seconds_text, share_text
 
-__all__ = ["PerplexityView", "evaluation_table", "perplexity_table", "seconds_table", "traffic_table"]
+__all__ = ["PerplexityView", "evaluation_table", "perplexity_table", "seconds_table", "settings_table", "traffic_table"]
 
 _GAP = 2
 _EDGES = 2
@@ -80,6 +82,21 @@ def evaluation_table(perplexities: Perplexities) -> Table:
             table.add_row(Text(kind), perplexity_text(value))
     table.add_section()
     table.add_row(Text("mix", "bold"), Text(perplexity_text(perplexities["mix"]), "bold"))
+    return table
+
+
+def settings_table(tradeoff: Tradeoff) -> Table:
+    """A sweep's settings: perplexity over the seeds, sparsity, bits a weight."""
+    table = _table("Perplexity (lower is better)", "setting", "mean", "least", "largest", "zeros", "bits a weight")
+    keys = varied(tradeoff)
+    for setting in settings_of(tradeoff):
+        found = setting.perplexities
+        table.add_row(
+            Text(label(setting.axes, keys) or "all points"),
+            *(perplexity_text(value) for value in (setting.mean, min(found), max(found))),
+            share_text(mean([figures.sparsity for figures in setting.figures]), 2),
+            bits_text(mean([figures.bits_per_weight for figures in setting.figures])),
+        )
     return table
 
 

@@ -13,7 +13,7 @@ from fedspallm_secure.privacy.accounting import (
 )
 from fedspallm_secure.privacy.allowance import Allowance
 from fedspallm_secure.privacy.analytic import delta_of, epsilon_of, multiplier_of
-from fedspallm_secure.privacy.book import Account, Head
+from fedspallm_secure.privacy.book import Account, Head, check_budget
 from fedspallm_secure.privacy.clipping import (
     Clipping,
     clip_diagonal,
@@ -43,6 +43,7 @@ __all__ = [
     "Use",
     "add_noise",
     "add_symmetric_noise",
+    "check_budget",
     "checked_epsilon",
     "clip_diagonal",
     "clip_matrix",

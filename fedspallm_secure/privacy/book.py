@@ -129,16 +129,19 @@ class Book:
                 f"The ledger {self._path} does not have the line {self._seen.lines} that it had before.", TODO
             )
 
-    def price(self, use: Use) -> float:
-        """The epsilon of all uses with this one, once it is sound; ConfigError if it is not."""
+    def price(self, *uses: Use) -> float:
+        """The epsilon of all uses with these, once they are sound; ConfigError if one is not."""
         assert self.opening is not None
-        if len({release.name for release in use.releases}) < len(use.releases):
-            raise ConfigError("A use names a release twice.", "Give each release a name of its own.")
-        for release in use.releases:
-            share_of_noise(release.variance, use.institutions, use.colluders, use.dropouts)
-        if self._numbers + _numbers(use) > MOST_NUMBERS:
+        releases, numbers = self._releases.copy(), self._numbers
+        for use in uses:
+            if len({release.name for release in use.releases}) < len(use.releases):
+                raise ConfigError("A use names a release twice.", "Give each release a name of its own.")
+            for release in use.releases:
+                share_of_noise(release.variance, use.institutions, use.colluders, use.dropouts)
+            releases += _counted(use)
+            numbers += _numbers(use)
+        if numbers > MOST_NUMBERS:
             raise ConfigError(f"A ledger covers {MOST_NUMBERS} numbers, and this use goes beyond.", "Release fewer.")
-        releases = self._releases + _counted(use)
         return epsilon_together(
             [Gaussian.of(variance, bound, times) for (variance, bound), times in releases.items()],
             float(Fraction(self.opening.budget.delta)),
@@ -188,6 +191,7 @@ class Book:
 
 
 def check_budget(budget: Budget) -> None:
+    """Refuse a budget that is no use, or that the accounting can't answer for; ConfigError."""
     epsilon, delta = Fraction(budget.epsilon), Fraction(budget.delta)
     if not (0 < epsilon <= LARGEST_EPSILON and delta >= SMALLEST_DELTA):
         raise ConfigError(

@@ -72,7 +72,7 @@ class Release(Frozen):
 
 
 class Use(Frozen):
-    """What is to be done with the data: all releases of one round, and what they do not cover.
+    """What is to be done with the data: releases of one round, and what they do not cover.
 
     The noise is that of `institutions`, of which `colluders` may tell theirs and `dropouts` may vanish: 1, 0, 0 where
     the institution adds all of it. `not_covered` names what leaves the institution besides, without such noise.

@@ -14,6 +14,7 @@ the ledger's place, are noticed only by who remembers its head: give it to someb
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +88,18 @@ class Ledger:
         """What stands in it now."""
         return self._book.account()
 
+    def check(self, uses: Sequence[Use]) -> None:
+        """Refuse uses that the budget does not allow all together. Nothing is written, nothing is kept free for them.
+
+        Args:
+            uses: all that is planned.
+
+        Raises:
+            ConfigError: one is not sound.
+            LocalProtocolError: the budget does not allow them.
+        """
+        self._price(*uses)
+
     def spend(self, use: Use) -> Allowance:
         """Write a use down; when this returns it is on the disk, and its releases may be made.
 
@@ -98,17 +111,22 @@ class Ledger:
             LocalProtocolError: the budget does not allow it. The ledger is as it was.
             StorageError: it can't be written; the ledger is as it was.
         """
-        epsilon = self._book.price(use)
+        epsilon = self._price(use)
         account = self.account
-        if epsilon > Fraction(self._budget.epsilon):
-            raise LocalProtocolError(
-                f"With this use the ledger would come to an epsilon of {as_text(epsilon)} at delta "
-                f"{self._budget.delta}; the budget is {self._budget.epsilon}, and {account.epsilon} is spent.",
-                "Release fewer sums, or with more noise; a budget does not grow.",
-            )
         number, previous = len(account.spendings) + 1, account.head.digest
         self._append(Spending(number=number, previous=previous, use=use, epsilon=as_text(epsilon)))
         return Allowance(use)
+
+    def _price(self, *uses: Use) -> float:
+        epsilon = self._book.price(*uses)
+        if epsilon > Fraction(self._budget.epsilon):
+            raise LocalProtocolError(
+                f"With {'this use' if len(uses) == 1 else f'these {len(uses)} uses'} the ledger would come to an "
+                f"epsilon of {as_text(epsilon)} at delta {self._budget.delta}; the budget is {self._budget.epsilon}, "
+                f"and {self.account.epsilon} is spent.",
+                "Release fewer sums, or with more noise; a budget does not grow.",
+            )
+        return epsilon
 
     def close(self) -> None:
         """Let go of the file. Nothing can be spent afterwards."""

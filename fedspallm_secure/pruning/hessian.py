@@ -4,11 +4,14 @@ SparseGPT (arXiv 2301.00774) needs the Hessian of the layer-wise squared error, 
 calibration tokens; Wanda (arXiv 2306.11695) only its diagonal. Moments are kept as sums over tokens beside their
 number, so that those of several texts add up to those of all the text. Linear modules that are handed the same input
 tensor (q, k and v; gate and up) share one moment and, later, one factorisation.
+
+Whoever wants to bound what one window adds takes the windows' moments one by one (`window_moments`) and decides what
+the pruner sees of them: a `Release`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +21,7 @@ from fedspallm_secure.errors import ModelError, NumericalError
 from fedspallm_secure.pruning.capture import LayerCall
 from fedspallm_secure.pruning.decoder import DecoderLayer, PrunableLinear
 
-__all__ = ["InputMoment", "second_moments"]
+__all__ = ["InputMoment", "Release", "second_moments", "window_moments"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,14 @@ class InputMoment:
     def hessian(self) -> torch.Tensor:
         """`2/n sum_t x_t x_t^T`, or its diagonal, as a new tensor."""
         return self.total * (2 / self.tokens)
+
+
+Release = Callable[[DecoderLayer, Iterator[list[InputMoment]]], list[InputMoment]]
+"""From a layer and its windows' moments, one list a window, to the moments that it is pruned from.
+
+Each of the lists holds the same inputs in the same order, and so does what is returned. The windows run as the iterator
+goes on, so only one window's moments exist at a time.
+"""
 
 
 @torch.no_grad()
@@ -80,6 +91,34 @@ def second_moments(
                 "Load the model in bfloat16 or float32: float16 can overflow.",
             )
     return [InputMoment(group, total, tokens) for group, total in zip(groups, totals, strict=True)]
+
+
+@torch.no_grad()
+def window_moments(
+    layer: DecoderLayer, call: LayerCall, hidden: Iterable[torch.Tensor], *, diagonal: bool
+) -> Iterator[list[InputMoment]]:
+    """Run `layer` on one window after the other: for each, the second moment of each distinct input.
+
+    A window's moments depend on no other window. They may be infinite or not numbers: that is for the `Release`.
+
+    Args:
+        layer: the layer, on the device to work on.
+        call: how to call it, on the same device.
+        hidden: the layer's inputs, one (1, T, width) a window, on the same device, all of one length.
+        diagonal: only the diagonal (Wanda).
+
+    Raises:
+        ModelError: the layer has a linear module that its forward pass does not use.
+    """
+    groups: list[tuple[PrunableLinear, ...]] = []
+    with _inputs_seen(layer) as seen:
+        for state in hidden:
+            call(layer.module, state)
+            groups = groups or _by_input(layer, seen)
+            inputs = [seen[group[0].name].flatten(0, -2).float() for group in groups]
+            seen.clear()
+            totals = [x.square().sum(dim=0) if diagonal else x.T @ x for x in inputs]
+            yield [InputMoment(group, total, state.shape[1]) for group, total in zip(groups, totals, strict=True)]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from fedspallm_secure.charter import NM, Pattern
 from fedspallm_secure.errors import CharterError
 from fedspallm_secure.pruning.capture import check_windows
 from fedspallm_secure.pruning.decoder import DecoderLayer, check_finite, decoder_layers
-from fedspallm_secure.pruning.hessian import InputMoment
+from fedspallm_secure.pruning.hessian import InputMoment, Release
 from fedspallm_secure.pruning.layer_files import read_masks, read_weights, write_pruned
 from fedspallm_secure.pruning.settings import Method, PruneSettings
 from fedspallm_secure.pruning.solve import PrunedLayer, prune_layer
@@ -74,6 +74,7 @@ def prune(
     layers: Iterable[int] | None = None,
     store: LayerStore | None = None,
     progress: Callable[[int, int], None] | None = None,
+    release: Release | None = None,
 ) -> PruningReport:
     """Prune the linear weights of decoder layers in place. The model is left in evaluation mode.
 
@@ -86,6 +87,8 @@ def prune(
         layers: indices of the layers to prune, None for all; the others stay as they are and only pass the windows on.
         store: takes each pruned layer as soon as it is done. A layer that it has already is loaded instead of solved.
         progress: called with (layers pruned, layers to prune) after each.
+        release: what becomes of the windows' moments before a layer is pruned from them, None for their plain sums; not
+            asked for layers that come from the store.
 
     Raises:
         ModelError: the model has no such decoder layers, or weights that are not finite.
@@ -117,7 +120,7 @@ def prune(
     unsolved = [layer for layer in chosen if layer.index not in reports]
     work: Iterable[tuple[DecoderLayer, list[InputMoment]]] = [(layer, []) for layer in unsolved]
     if unsolved and method != "magnitude":
-        work = walk(model, windows, every, unsolved, method == "wanda", device)
+        work = walk(model, windows, every, unsolved, method == "wanda", device, release)
     for layer, moments in work:
         pruned = prune_layer(layer, moments, method=method, pattern=pattern, settings=settings)
         moments.clear()  # they are large, and the next layer's come before this loop lets go of these

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.pruning.capture import capture, check_windows
 from fedspallm_secure.pruning.decoder import DecoderLayer, check_finite, decoder_layers
-from fedspallm_secure.pruning.hessian import InputMoment, second_moments
+from fedspallm_secure.pruning.hessian import InputMoment, Release, second_moments, window_moments
 from fedspallm_secure.pruning.settings import PruneSettings
 
 __all__ = ["chosen_layers", "layer_moments", "walk"]
@@ -29,6 +29,7 @@ def layer_moments(
     diagonal: bool,
     settings: PruneSettings,
     layers: Iterable[int] | None = None,
+    release: Release | None = None,
 ) -> Iterator[tuple[DecoderLayer, list[InputMoment]]]:
     """The moments of each layer's distinct inputs, first layer to last. The model is left in evaluation mode.
 
@@ -40,6 +41,7 @@ def layer_moments(
         diagonal: only the diagonals (Wanda).
         settings: the device to work on; the moments stay there.
         layers: indices of the layers whose moments are wanted, None for all.
+        release: what becomes of the windows' moments, None for their plain sums.
 
     Raises:
         ModelError: the model has no decoder layers, weights that are not finite, or a linear module that is not used.
@@ -52,7 +54,7 @@ def layer_moments(
     check_finite(model)
     check_windows(model, windows)
     model.eval()  # type: ignore[no-untyped-call]
-    return walk(model, windows, every, wanted, diagonal, settings.torch_device())
+    return walk(model, windows, every, wanted, diagonal, settings.torch_device(), release)
 
 
 @torch.no_grad()
@@ -63,6 +65,7 @@ def walk(
     wanted: Sequence[DecoderLayer],
     diagonal: bool,
     device: torch.device,
+    release: Release | None = None,
 ) -> Iterator[tuple[DecoderLayer, list[InputMoment]]]:
     """`layer_moments` of a model and windows that were checked; nothing runs past the last wanted layer.
 
@@ -73,6 +76,7 @@ def walk(
         wanted: those whose moments are handed out, at least one.
         diagonal: only the diagonals.
         device: where layers run.
+        release: what becomes of the windows' moments, None for their plain sums.
     """
     last = max(layer.index for layer in wanted)
     hidden, calls = capture(model, every, windows)
@@ -80,7 +84,11 @@ def walk(
         call = call.to(device)
         if layer in wanted:
             with layer.on(device):
-                moments = second_moments(layer, call, (state.to(device) for state in hidden), diagonal=diagonal)
+                states = (state.to(device) for state in hidden)
+                if release is None:
+                    moments = second_moments(layer, call, states, diagonal=diagonal)
+                else:
+                    moments = release(layer, window_moments(layer, call, states, diagonal=diagonal))
             yield layer, moments
         if layer.index < last:
             with layer.on(device):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fedspallm_secure.charter import Decimal, Method, parse_pattern, unmasking_threshold
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.messages import Name
+from fedspallm_secure.privacy import Budget, check_budget
 from fedspallm_secure.reading import faults, read_toml
 from fedspallm_secure.secagg import COMPLETE_UP_TO, most_digits
 
@@ -23,12 +25,17 @@ __all__ = [
     "FINE_ENOUGH",
     "HERE",
     "NOBODY",
+    "OFF",
+    "PYTHON",
     "EvaluationConfig",
     "InstitutionConfig",
+    "PrivacyConfig",
     "ProtocolConfig",
     "PruningConfig",
     "RunConfig",
+    "build_config",
     "load_config",
+    "put",
 ]
 
 
@@ -104,6 +111,46 @@ class ProtocolConfig(_Section):
     witness: Name = NOBODY
 
 
+OFF = "inf"
+"""The epsilon of a run without noise."""
+
+PYTHON = "python"
+"""The public text that every Python brings: the language reference that `help()` reads."""
+
+
+class PrivacyConfig(_Section):
+    """Differential privacy of one calibration window against everybody else; docs/privacy.md says what it covers.
+
+    Attributes:
+        epsilon: what this run may cost, decimal text; `OFF` for no noise.
+        delta: decimal text like "0.000001".
+        unit: what is protected. Each window is then the beginning of a document of its own.
+        clip: share of the public text's windows that would not be clipped, above 0 and at most 1.
+        public: the text that bounds come from: `PYTHON`, or files and names as for calibration; nobody's private text.
+        ledger: folder of the institutions' ledgers and their keys, made if it is missing; `HERE` for one in the output.
+        budget: what all runs with these ledgers may cost together, decimal text, fixed when they are made; "epsilon"
+            for what this run may.
+    """
+
+    epsilon: Literal["inf"] | Decimal = OFF
+    delta: Annotated[str, Field(pattern=r"^0\.[0-9]{1,15}$")] = "0.000001"
+    unit: Literal["window"] = "window"
+    clip: Decimal = "0.5"
+    public: Texts = [PYTHON]
+    ledger: str = HERE
+    budget: Literal["epsilon"] | Decimal = "epsilon"
+
+    @property
+    def on(self) -> bool:
+        """Whether there is noise."""
+        return self.epsilon != OFF
+
+    @property
+    def whole(self) -> Budget:
+        """What the ledgers are opened with; only where there is noise."""
+        return Budget(epsilon=self.epsilon if self.budget == "epsilon" else self.budget, delta=self.delta)
+
+
 class EvaluationConfig(_Section):
     """What is measured afterwards.
 
@@ -155,6 +202,7 @@ class RunConfig(_Section):
         seed: of every draw: windows, and the beacon of layer sampling.
         pruning: local pruning.
         protocol: the secure sums.
+        privacy: noise on what the pruner sees of the text.
         evaluation: what is measured.
         institution: the roster, in order.
     """
@@ -163,6 +211,7 @@ class RunConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
     pruning: PruningConfig = PruningConfig()
     protocol: ProtocolConfig = ProtocolConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     institution: list[InstitutionConfig] = Field(min_length=1)
 
@@ -225,8 +274,40 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
     if protocol.dropouts == "auto":
         dropouts = _most_dropouts(protocol.minimum_cohort, protocol.colluders)
         protocol = protocol.model_copy(update={"dropouts": dropouts})
-    resolved = {"model": _resolve(config.model, folder), "institution": institutions, "protocol": protocol}
+    resolved = {
+        "model": _resolve(config.model, folder),
+        "institution": institutions,
+        "protocol": protocol,
+        "privacy": _private(config, folder),
+    }
     return config.model_copy(update=resolved)
+
+
+def _private(config: RunConfig, folder: Path) -> PrivacyConfig:
+    """The section on privacy with its paths resolved, once what it asks for can be had."""
+    privacy = config.privacy
+    if not privacy.on:
+        return privacy
+    if config.pruning.method == "magnitude":
+        raise ConfigError(
+            "Magnitude pruning reads no text: there is nothing that noise could protect.",
+            f'Leave privacy.epsilon at "{OFF}", or prune with Wanda or SparseGPT.',
+        )
+    check_budget(Budget(epsilon=privacy.epsilon, delta=privacy.delta))
+    check_budget(privacy.whole)
+    if Fraction(privacy.epsilon) > Fraction(privacy.whole.epsilon):
+        raise ConfigError(
+            f"A run with an epsilon of {privacy.epsilon} does not fit into a budget of {privacy.budget}.",
+            "Lower privacy.epsilon, or raise privacy.budget before the ledgers are made.",
+        )
+    if not 0 < Fraction(privacy.clip) <= 1:
+        raise ConfigError(
+            f"privacy.clip is a share of public windows, above 0 and at most 1, not {privacy.clip}.",
+            'Write for example privacy.clip = "0.5".',
+        )
+    ledger = privacy.ledger if privacy.ledger == HERE else str((folder / privacy.ledger).resolve())
+    public = [source if source == PYTHON else _resolve(source, folder) for source in privacy.public]
+    return privacy.model_copy(update={"ledger": ledger, "public": public})
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
@@ -237,6 +318,21 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    put(raw, key, value, f"--set {setting!r}")
+
+
+def put(raw: dict[str, Any], key: str, value: object, said: str) -> None:
+    """Change one key of a configuration given as plain values, in place.
+
+    Args:
+        raw: as TOML has it.
+        key: dotted; a number indexes a list.
+        value: as TOML has it.
+        said: what the error calls the change.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
     *parents, last = key.split(".")
     place: Any = raw
     try:
@@ -244,7 +340,7 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
             place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
         place[int(last) if isinstance(place, list) else last] = value
     except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise ConfigError(f"--set {setting!r} names no place in the configuration.", "Check the dotted key.") from error
+        raise ConfigError(f"{said} names no place in the configuration.", "Check the dotted key.") from error
 
 
 def _resolve(source: str, folder: Path) -> str:

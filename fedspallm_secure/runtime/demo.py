@@ -13,7 +13,7 @@ from fedspallm_secure.runtime.assets import smollm2_directory, text_files
 from fedspallm_secure.runtime.config import RunConfig, build_config
 from fedspallm_secure.runtime.steps import Steps
 
-__all__ = ["demo_config"]
+__all__ = ["demo_config", "demo_values"]
 
 
 def demo_config(model: str | None, cache: Path, settings: Sequence[str], shown: Steps) -> RunConfig:
@@ -30,6 +30,21 @@ def demo_config(model: str | None, cache: Path, settings: Sequence[str], shown: 
         FetchError: something can't be had.
         StorageError: the cache can't be written.
     """
+    return build_config(demo_values(model, cache, shown), Path(), settings)
+
+
+def demo_values(model: str | None, cache: Path, shown: Steps) -> dict[str, Any]:
+    """The demo's configuration as plain values, with everything it needs fetched.
+
+    Args:
+        model: as for `demo_config`.
+        cache: as for `demo_config`.
+        shown: as for `demo_config`.
+
+    Raises:
+        FetchError: something can't be had.
+        StorageError: the cache can't be written.
+    """
     with shown.step("fetch text") as advance:
         texts = text_files(cache, advance)
     if model is None:
@@ -39,5 +54,4 @@ def demo_config(model: str | None, cache: Path, settings: Sequence[str], shown: 
         {"name": kind, "calibration": str(files.calibration), "heldout": str(files.heldout)}
         for kind, files in texts.items()
     ]
-    raw = {"model": model, "institution": institutions, "evaluation": {"windows": 4}}
-    return build_config(raw, Path(), settings)
+    return {"model": model, "institution": institutions, "evaluation": {"windows": 4}}

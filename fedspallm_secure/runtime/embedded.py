@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -185,6 +185,7 @@ def run_round(
     entropy: Entropy = os.urandom,
     progress: Callable[[str], None] = lambda text: None,
     clock: Callable[[], int] = lambda: int(time.time()),
+    vanishing: Collection[str] = (),
 ) -> RoundResult:
     """One round: from every institution's pruned layers to the next global model.
 
@@ -203,6 +204,7 @@ def run_round(
         entropy: source of the ephemeral keys.
         progress: called with a line for people, once an answer.
         clock: seconds since 1970, for cosignatures.
+        vanishing: institutions that give no answer any more once the counts of votes have been proven.
 
     Returns:
         The new model's digest and the operator's figures.
@@ -240,7 +242,9 @@ def run_round(
                 plan, participants.server, outcome, AddingUp(folder.blobs, plan.ckks), output, held
             )
             server = DurableRound(plan, participants.server, coordinator, held, log)
-            post = _Post(plan, participants, server, institutions, folder.blobs, blobs, traffic, progress)
+            post = _Post(
+                plan, participants, server, institutions, folder.blobs, blobs, traffic, progress, frozenset(vanishing)
+            )
             post.carry()
     folder.write_checkpoint(plan.context.round, post.checkpoint(clock))
     assert coordinator.model is not None  # nobody is missing, or the step was closed
@@ -265,6 +269,8 @@ class _Post:
     blobs: Mapping[str, _MeteredBlobs]
     traffic: Traffic
     progress: Callable[[str], None]
+    vanishing: frozenset[str]
+    gone: set[str] = field(default_factory=set)
 
     def carry(self) -> None:
         """Until the coordinator has said its last word."""
@@ -299,6 +305,10 @@ class _Post:
         if name not in self.institutions:
             return self._count()
         message = open_envelope(delivery.envelope, self.plan.context.keys)
+        if name in self.vanishing and isinstance(message, Proofs) and message.sum == "votes":
+            self.gone.add(name)
+        if name in self.gone:
+            return None
         step = _step(message)
         evidence = self.server.evidence(delivery, self.participants.view(name, self.plan.charter).chain.seen)
         self.progress(f"{name} answers {step}")

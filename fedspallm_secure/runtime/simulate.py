@@ -7,8 +7,10 @@ so that a killed run goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import count
 from math import log
 from pathlib import Path
 
@@ -37,25 +39,28 @@ from fedspallm_secure.runtime.agreement import (
     participants_of,
     policies_of,
 )
-from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.config import HERE, RunConfig
 from fedspallm_secure.runtime.embedded import Traffic, run_round
 from fedspallm_secure.runtime.kept_keys import KeptKeys
 from fedspallm_secure.runtime.measure import Measured
 from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of, save_model
 from fedspallm_secure.runtime.output import OutputFolder
-from fedspallm_secure.runtime.steps import Steps, Timed
+from fedspallm_secure.runtime.private_pruning import PrivatePruning, public_inputs, public_windows
+from fedspallm_secure.runtime.steps import Advance, Steps, Timed
+from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.transcript import Transcript
 from fedspallm_secure.workspace import LayerStore
 
 __all__ = ["simulate"]
 
-_PACKAGES = ("fedspallm-secure", "torch", "transformers", "numpy", "cryptography")
 _LOSS_WINDOWS = 2  # calibration windows on which an institution measures the loss that it tells: seconds, not minutes
 _LARGEST_LOSS = 700.0  # nats a token; the perplexity of more is infinite
 
 
-def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False) -> Results:
+def simulate(
+    config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = False, vanishing: Sequence[str] = ()
+) -> Results:
     """Run the configuration and write `out`: model/, transcript/, results.json, report.html.
 
     Args:
@@ -63,6 +68,7 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
         out: folder to make; refused if it is there already.
         shown: where progress is shown.
         keep_work: whether out/work keeps the base's and every institution's layers.
+        vanishing: institutions that fall silent in every round once votes are counted.
 
     Returns:
         What results.json holds.
@@ -70,20 +76,22 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
     Raises:
         FedspallmError: whatever is wrong; an unfinished `out` is called `out.partial`.
     """
-    versions = {name: version(name) for name in _PACKAGES} | {"torch threads": str(torch.get_num_threads())}
-    folder = OutputFolder(out, {"config": config.model_dump(mode="json"), "versions": versions})
-    run = _Run(config, folder, Timed(shown))
-    dense = run.measure("dense", run.model_with(run.base))
-    final, alone = run.federate()
-    perplexity = PerplexityTable(
-        dense=dense,
-        federated=run.measure("federated", run.model_with(final)),
-        alone=alone | {name: run.alone(name) for name in run.to_prune_alone(alone)},
-        central=run.central(),
-    )
-    results = run.results(perplexity, final, versions)
-    with run.steps.step("write model and report"):
-        run.write(results, final)
+    versions = versions_of(torch.get_num_threads())
+    started_as = {"config": config.model_dump(mode="json"), "versions": versions}
+    folder = OutputFolder(out, started_as | ({"vanishing": list(vanishing)} if vanishing else {}))
+    with ExitStack() as held:
+        run = _Run(config, folder, Timed(shown), held, vanishing)
+        dense = run.measure("dense", run.model_with(run.base))
+        final, alone = run.federate()
+        perplexity = PerplexityTable(
+            dense=dense,
+            federated=run.measure("federated", run.model_with(final)),
+            alone=alone | {name: run.alone(name) for name in run.to_prune_alone(alone)},
+            central=run.central(),
+        )
+        results = run.results(perplexity, final, versions)
+        with run.steps.step("write model and report"):
+            run.write(results, final)
     folder.finish(keep_work)
     return results
 
@@ -91,8 +99,11 @@ def simulate(config: RunConfig, out: Path, shown: Steps, *, keep_work: bool = Fa
 class _Run:
     """One run: what its steps share."""
 
-    def __init__(self, config: RunConfig, folder: OutputFolder, steps: Timed) -> None:
+    def __init__(
+        self, config: RunConfig, folder: OutputFolder, steps: Timed, held: ExitStack, vanishing: Sequence[str]
+    ) -> None:
         self.config = config
+        self.vanishing = vanishing
         self.folder = folder
         self.steps = steps
         self.names = [member.name for member in config.institution]
@@ -110,6 +121,7 @@ class _Run:
             self.charter = make_charter(config, self.model, self.participants, self.custodian)
             self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
             check_policies(self.charter, policies)
+            self.private = held.enter_context(self._private(advance)) if config.privacy.on else None
             folder.begin()
             if self.kept is not None:
                 self.kept.keep(self.participants.everybody)
@@ -185,6 +197,7 @@ class _Run:
             bytes_down={name: self.traffic.total(name, "down") for name in self.names},
             bytes_by_step=self.traffic.plain(),
             telemetry=self.telemetry,
+            privacy=None if self.private is None else self.private.results(),
             seconds=self.steps.seconds,
             damping_raised=self.damping_raised,
             base_model=origin.name,
@@ -204,11 +217,32 @@ class _Run:
 
     def _is_alone(self, name: str, plan: RoundPlan) -> bool:
         """Whether what the institution pruned for the round is also what it would have pruned for itself."""
-        return len(self.plans) == 1 and len(plan.layers_of(name)) == self.charter.base.layers
+        everything = len(self.plans) == 1 and len(plan.layers_of(name)) == self.charter.base.layers
+        return everything and self.private is None  # nobody adds noise against itself
+
+    def _private(self, advance: Advance) -> PrivatePruning:
+        """The institutions' ledgers, once the bounds are known and everybody has enough left."""
+        privacy = self.config.privacy
+        inputs = public_inputs(
+            self.model,
+            public_windows(self.config, self.tokenizer),
+            diagonal=self.config.pruning.method == "wanda",
+            quantile=Fraction(privacy.clip),
+            settings=self.settings,
+            advance=advance,
+        )
+        ledgers = self.folder.partial / "ledgers" if privacy.ledger == HERE else Path(privacy.ledger)
+        return PrivatePruning(
+            self.config, ledgers, self.plans, inputs, lambda name, number, layer: self._store(name, number).has(layer)
+        )
+
+    def _store(self, name: str, number: int) -> LayerStore:
+        """Where the layers lie that an institution pruned in a round."""
+        return LayerStore(self.folder.work / f"round-{number}" / name)
 
     def _prune_at(self, name: str, plan: RoundPlan, start: LayerStore) -> tuple[LayerStore, LocalTelemetry]:
         number = plan.context.round
-        store = LayerStore(self.folder.work / f"round-{number}" / name)
+        store = self._store(name, number)
         load_weights(self.model, start)
         with self.steps.step(f"prune at {name}" + (f", round {number + 1}" if len(self.plans) > 1 else "")) as advance:
             if plan.layers_of(name):  # an institution may be too small for even one
@@ -221,13 +255,16 @@ class _Run:
                     layers=plan.layers_of(name),
                     store=store,
                     progress=advance,
+                    release=None if self.private is None else self.private.of(name, number),
                 )
                 self.damping_raised[name] += [tensor.name for tensor in report.tensors if tensor.damping_raises]
             figures = self._figures(name, plan)
         return store, figures
 
     def _figures(self, name: str, plan: RoundPlan) -> LocalTelemetry:
-        """What the institution tells, in sums only, of the model that it just pruned."""
+        """What the institution tells, in sums only, of the model that it just pruned; nothing that needs noise."""
+        if self.private is not None:
+            return LocalTelemetry()
         windows = self.calibration[name]
         reads_text = self.config.pruning.method != "magnitude" and plan.layers_of(name)
         loss = log(perplexity(self.model, windows[:_LOSS_WINDOWS]))
@@ -260,7 +297,7 @@ class _Run:
         output = LayerStore(self.folder.work / f"global-{number + 1}")
         public = PublicWeights(current)
         # Keys, shares and the model; for every sum its survivors, their confirmations, the sum and its proofs; and the
-        # custodian's counts.
+        # custodian's counts. Fewer where some vanish, more where a sum is then repeated.
         answers = len(self.names) * (3 + 4 * (2 if self.charter.changes_weights else 1))
         answers += self.custodian is not None
         plan = plan_round(self.charter, number, self.model_digest)
@@ -270,7 +307,7 @@ class _Run:
             if number == 0:
                 for tensor in self.charter.base.pruned:
                     public.check(tensor)
-            done = iter(range(1, answers + 1))
+            done = count(1)
             result = run_round(
                 plan,
                 self.participants,
@@ -280,7 +317,8 @@ class _Run:
                 output,
                 self.traffic,
                 figures,
-                progress=lambda _: advance(next(done), answers),
+                progress=lambda _: advance(min(next(done), answers), answers),
+                vanishing=self.vanishing,
             )
         self.model_digest = result.model
         if result.telemetry is not None:

@@ -8,10 +8,15 @@ Calibration and evaluation draw their windows alike: the documents are joined wi
 token between them, cut into windows that don't overlap, and of these `count` are drawn at random without replacement,
 in place of the first `count`, which may all be of one document. They are drawn from the first 32 * count windows, so
 that a source larger than memory costs no more; one that is sorted should be shuffled first.
+
+Where one document is to be protected, no window may hold parts of two, and no document may give two: then each window
+is the beginning of a document of its own (`document_windows`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +30,7 @@ from transformers import PreTrainedTokenizerBase
 from fedspallm_secure.errors import DataError
 from fedspallm_secure.runtime.hub import reach_hub
 
-__all__ = ["load_documents", "token_windows"]
+__all__ = ["document_windows", "load_documents", "token_windows"]
 
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 _POOL = 32
@@ -86,6 +91,47 @@ def token_windows(
     whole = min(len(tokens) // length, _POOL * count)
     drawn = torch.randperm(whole, generator=torch.Generator().manual_seed(seed))[:count].sort().values
     return torch.tensor(tokens[: whole * length], dtype=torch.int64).view(whole, length)[drawn]
+
+
+def document_windows(
+    documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, count: int, length: int, seed: int
+) -> torch.Tensor:
+    """Windows of text, each the beginning of another document; documents that are shorter than that are left out.
+
+    Of the first 32 * count documents that are long enough those with the smallest hashes are taken. So one document
+    more or less in the source exchanges one window at most, and leaves all others as they are.
+
+    Args:
+        documents: text, read only as far as needed.
+        tokenizer: of the model.
+        count: windows to draw.
+        length: tokens a window.
+        seed: goes into the hashes.
+
+    Returns:
+        int64 (count, length), token ids, in the order of the hashes.
+
+    Raises:
+        DataError: fewer than count documents are long enough.
+    """
+    long_enough = islice(_beginnings(documents, tokenizer, length), _POOL * count)
+    drawn = heapq.nsmallest(count, long_enough, key=lambda ids: hashlib.sha256(f"{seed}/{ids}".encode()).digest())
+    if len(drawn) < count:
+        raise DataError(
+            f"{count} windows of {length} tokens, each of a document of its own, need as many documents of that length;"
+            f" {len(drawn)} came.",
+            "Add documents, or ask for fewer or shorter windows; a .txt file is one document.",
+        )
+    return torch.tensor(drawn, dtype=torch.int64)
+
+
+def _beginnings(documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int) -> Iterator[list[int]]:
+    """The first tokens of each document that has as many."""
+    remaining = iter(documents)
+    while some := list(islice(remaining, _AT_ONCE)):
+        for ids in tokenizer(some, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
+            if len(ids) >= length:
+                yield ids[:length]
 
 
 def _rows(source: str, split: str, field: str) -> Iterable[Mapping[str, Any]]:

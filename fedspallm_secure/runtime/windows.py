@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fedspallm_secure.runtime.config import InstitutionConfig, RunConfig
 from fedspallm_secure.runtime.steps import Advance
-from fedspallm_secure.runtime.text import load_documents, token_windows
+from fedspallm_secure.runtime.text import document_windows, load_documents, token_windows
 
 __all__ = ["Windows", "load_windows"]
 
@@ -31,7 +31,8 @@ class Windows:
 def load_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, advance: Advance) -> Windows:
     """Read and tokenise every institution's text.
 
-    Held-out windows of institutions with the same kind of text are put together.
+    Held-out windows of institutions with the same kind of text are put together. Where a window is to be protected,
+    each calibration window is of a document of its own.
 
     Raises:
         DataError: a source can't be read, is empty, or too short.
@@ -54,7 +55,8 @@ def _windows_of(
     def draw(sources: list[str], count: int, purpose: str) -> torch.Tensor:
         documents = load_documents(sources, split=member.split, field=member.field)
         seed = int.from_bytes(hashlib.sha256(f"{config.seed}/{member.name}/{purpose}".encode()).digest()[:7])
-        return token_windows(documents, tokenizer, count=count, length=length, seed=seed)
+        cut = document_windows if config.privacy.on and purpose == "calibration" else token_windows
+        return cut(documents, tokenizer, count=count, length=length, seed=seed)
 
     if member.heldout is not None:
         return draw(member.calibration, number, "calibration"), draw(member.heldout, held, "heldout")

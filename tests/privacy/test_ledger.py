@@ -89,6 +89,25 @@ def test_a_use_too_large_for_the_budget_leaves_room_for_a_smaller_one(tmp_path: 
         ledger.spend(use())
 
 
+def test_uses_that_fit_one_by_one_and_not_together_are_refused_before_one_is_written(path: Path) -> None:
+    planned = [use([release(multiplier=1.05)], run) for run in range(3)]
+    before = path.read_bytes()
+    with opened(path) as ledger:
+        for one in planned:
+            ledger.check([one])
+        with pytest.raises(
+            LocalProtocolError, match=r"With these 3 uses the ledger would come to an epsilon of 8\.\d+"
+        ):
+            ledger.check(planned)
+        ledger.check(planned[:2])
+        assert path.read_bytes() == before
+        for one in planned[:2]:
+            ledger.spend(one)
+        with pytest.raises(LocalProtocolError, match="With this use"):
+            ledger.spend(planned[2])
+        ledger.check([])
+
+
 def test_the_spending_is_in_the_file_before_the_noise_is_drawn(path: Path) -> None:
     there: list[int] = []
 

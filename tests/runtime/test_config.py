@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedspallm_secure.charter import unmasking_threshold
+from fedspallm_secure.errors import ConfigError
+from fedspallm_secure.privacy import Budget
 from fedspallm_secure.runtime.config import RunConfig, build_config, load_config
+
+
+def _private(method: str = "wanda", folder: Path = Path(), **privacy: Any) -> RunConfig:
+    institutions = [{"name": name, "calibration": f"{name}.txt"} for name in ("aachen", "berlin", "celle")]
+    raw = {"model": "model", "institution": institutions, "pruning": {"method": method}, "privacy": privacy}
+    return build_config(raw, folder)
 
 
 def _config(**protocol: Any) -> RunConfig:
@@ -51,3 +59,43 @@ def test_a_policy_is_found_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("\n".join(lines), encoding="utf-8")
     assert load_config(tmp_path / "run.toml").institution[0].policy == str(tmp_path / "policy.toml")
     assert _config().institution[0].policy is None
+
+
+def test_by_default_there_is_no_noise() -> None:
+    assert not _config().privacy.on
+    assert not _private("magnitude").privacy.on
+    assert _private(epsilon="8").privacy.on
+
+
+def test_a_budget_is_that_of_one_run_if_nothing_else_is_said() -> None:
+    assert _private(epsilon="8", delta="0.00001").privacy.whole == Budget(epsilon="8", delta="0.00001")
+    assert _private(epsilon="8", budget="20").privacy.whole == Budget(epsilon="20", delta="0.000001")
+
+
+@pytest.mark.parametrize(
+    ("method", "privacy", "part"),
+    [
+        ("magnitude", {"epsilon": "8"}, "reads no text"),
+        ("wanda", {"epsilon": "8", "budget": "4"}, "does not fit into a budget of 4"),
+        ("wanda", {"epsilon": "0"}, "epsilon 0 at delta 0.000001 is out of range"),
+        ("wanda", {"epsilon": "51"}, "epsilon 51"),
+        ("wanda", {"epsilon": "8", "budget": "51"}, "epsilon 51"),
+        ("wanda", {"epsilon": "8", "delta": "0.0"}, "delta 0.0 "),
+        ("wanda", {"epsilon": "8", "clip": "0"}, "above 0 and at most 1, not 0"),
+        ("wanda", {"epsilon": "8", "clip": "1.5"}, "not 1.5"),
+        ("wanda", {"epsilon": "8", "unit": "person"}, "privacy.unit"),
+        ("wanda", {"epsilon": "8", "repair": False}, "privacy.repair: there is no such key"),
+        ("wanda", {"epsilon": 8}, "privacy.epsilon"),
+    ],
+)
+def test_privacy_that_can_not_be_had_is_refused(method: str, privacy: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        _private(method, **privacy)
+
+
+def test_ledgers_and_public_text_are_looked_for_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "public.txt").write_text("text", encoding="utf-8")
+    privacy = _private(folder=tmp_path, epsilon="8", ledger="ledgers", public=["python", "public.txt"]).privacy
+    assert privacy.ledger == str(tmp_path / "ledgers")
+    assert privacy.public == ["python", str(tmp_path / "public.txt")]
+    assert _private(epsilon="8").privacy.ledger == "here"

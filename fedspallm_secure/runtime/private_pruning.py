@@ -1,0 +1,406 @@
+"""Local pruning under differential privacy, wired into a run: bounds from public text, one ledger an institution.
+
+An institution's text reaches its pruner only through the second moments of its layers' inputs. With privacy on, each
+window's moments are clipped and added up as whole numbers, noise is added, what comes out is repaired, and a layer is
+pruned from that. Each institution adds all of its noise itself, so it trusts nobody, the server included. Whatever
+comes afterwards follows from what was released.
+
+How much noise follows from epsilon, delta and the number of an institution's releases in the whole run: distinct inputs
+of the layers that it prunes, in all rounds. That number and the bounds come from public text through the base model.
+
+A layer is one line of the ledger. It is written when the layer's sums are complete, before noise is drawn; a run that
+is killed between the two has spent that layer, and has to spend it again.
+"""
+
+from __future__ import annotations
+
+import os
+import pydoc_data.topics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from fedspallm_secure.charter import load_key, save_key
+from fedspallm_secure.errors import LocalProtocolError
+from fedspallm_secure.evaluation import LedgerHead, RunPrivacy, SpentPrivacy
+from fedspallm_secure.messages import Identity, digest
+from fedspallm_secure.privacy import (
+    Clipping,
+    Gaussian,
+    Ledger,
+    Release,
+    Use,
+    clip_diagonal,
+    clip_matrix,
+    diagonal_length,
+    epsilon_together,
+    matrix_length,
+    multiplier_for,
+    public_clipping,
+    repair_diagonal,
+    repair_matrix,
+    to_diagonal,
+    to_matrix,
+    variance_for,
+)
+from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, layer_moments
+from fedspallm_secure.rounds import RoundPlan
+from fedspallm_secure.runtime.config import PYTHON, RunConfig
+from fedspallm_secure.runtime.steps import Advance
+from fedspallm_secure.runtime.text import load_documents, token_windows
+from fedspallm_secure.workspace import make_folder
+
+__all__ = [
+    "NOT_COVERED",
+    "PrivateInstitution",
+    "PrivatePruning",
+    "PublicInput",
+    "clipped_sums",
+    "public_inputs",
+    "public_windows",
+]
+
+NOT_COVERED: Final = (
+    "how many windows there are",
+    "errors, and how long steps take",
+    "perplexities of the run's report, on held-out text of the institutions",
+    "perplexities of models pruned alone or centrally, which are pruned without noise",
+)
+"""What a run tells of the text besides, without noise."""
+
+_PUBLIC_WINDOWS = 32
+_MOST_OF_A_NAME = 160
+
+Entropy = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class PublicInput:
+    """One distinct input of a decoder layer.
+
+    Attributes:
+        name: of its releases: the parameter name of the first linear module that sees it.
+        inputs: its width.
+        diagonal: whether only the diagonal of its moment is released.
+        clipping: of each window's moment.
+    """
+
+    name: str
+    inputs: int
+    diagonal: bool
+    clipping: Clipping
+
+    def clipped(self, moment: torch.Tensor) -> NDArray[np.int64]:
+        """What one window adds to the sum."""
+        clip = clip_diagonal if self.diagonal else clip_matrix
+        return clip(_array(moment), self.clipping)
+
+    def planned(self, multiplier: float) -> Release:
+        """Its release with so much noise."""
+        return Release(
+            name=self.name,
+            kind="diagonal" if self.diagonal else "matrix",
+            inputs=self.inputs,
+            bound=self.clipping.bound,
+            exponent=self.clipping.exponent,
+            variance=variance_for(multiplier, self.clipping.bound),
+        )
+
+
+def public_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Windows of the public text, int64 (32, T), drawn by the run's seed.
+
+    Raises:
+        DataError: the text can't be read, or is too short.
+    """
+    topics = pydoc_data.topics.topics
+    parts = [
+        [topics[topic] for topic in sorted(topics)] if source == PYTHON else load_documents([source])
+        for source in config.privacy.public
+    ]
+    documents = (document for part in parts for document in part)
+    return token_windows(documents, tokenizer, count=_PUBLIC_WINDOWS, length=config.pruning.window, seed=config.seed)
+
+
+def public_inputs(
+    model: PreTrainedModel,
+    windows: torch.Tensor,
+    *,
+    diagonal: bool,
+    quantile: Fraction,
+    settings: PruneSettings,
+    advance: Advance = lambda done, total: None,
+) -> dict[int, list[PublicInput]]:
+    """The distinct inputs of every decoder layer, with bounds that a share of the windows keeps in the dense model.
+
+    Args:
+        model: the base model.
+        windows: of public text, int64 (n, T).
+        diagonal: whether diagonals are to be released.
+        quantile: share of the windows that is not clipped, above 0 and up to 1.
+        settings: the device to work on.
+        advance: called with (layers done, layers).
+
+    Raises:
+        DataError: a bound would be zero or not finite.
+    """
+    length = diagonal_length if diagonal else matrix_length
+    lengths: list[list[float]] = []
+
+    def measure(layer: DecoderLayer, each: Iterator[list[InputMoment]]) -> list[InputMoment]:
+        moments: list[InputMoment] = []
+        lengths.clear()
+        for moments in each:
+            lengths.append([length(_array(moment.total)) for moment in moments])
+        return moments
+
+    found: dict[int, list[PublicInput]] = {}
+    layers = model.config.get_text_config().num_hidden_layers
+    for layer, moments in layer_moments(model, windows, diagonal=diagonal, settings=settings, release=measure):
+        found[layer.index] = [
+            PublicInput(moment.linears[0].name, len(moment.total), diagonal, public_clipping(seen, quantile))
+            for moment, seen in zip(moments, zip(*lengths, strict=True), strict=True)
+        ]
+        advance(len(found), layers)
+    return found
+
+
+def clipped_sums(
+    inputs: Sequence[PublicInput], windows: Iterable[Sequence[InputMoment]]
+) -> tuple[list[NDArray[np.int64]], Sequence[InputMoment]]:
+    """The sums of one layer's clipped moments, exactly: one window more or less moves each by its bound at most.
+
+    Args:
+        inputs: of the layer.
+        windows: each window's moments, at least one.
+
+    Returns:
+        One sum an input, int64, and the last window's moments, for who sees them.
+    """
+    sums: list[NDArray[np.int64]] = []
+    moments: Sequence[InputMoment] = ()
+    for moments in windows:
+        parts = [part.clipped(moment.total) for part, moment in zip(inputs, moments, strict=True)]
+        if sums:
+            for total, part in zip(sums, parts, strict=True):
+                total += part
+        else:
+            sums = parts
+    return sums, moments
+
+
+class PrivateInstitution:
+    """One institution's ledger and noise.
+
+    Args:
+        ledger: open.
+        data: what its text is called there.
+        run: digest of the charter.
+        inputs: of every decoder layer, from public text.
+        rounds: the layers that it prunes, a round.
+        epsilon: what the whole run may cost.
+        entropy: where the noise comes from.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        data: str,
+        run: str,
+        inputs: Mapping[int, Sequence[PublicInput]],
+        rounds: Sequence[Sequence[int]],
+        epsilon: str,
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        self.ledger = ledger
+        self.releases = sum(len(inputs[layer]) for layers in rounds for layer in layers)
+        delta = float(Fraction(ledger.account.opening.budget.delta))
+        # An institution may be too small for even one layer.
+        self.multiplier = multiplier_for(float(Fraction(epsilon)), delta, self.releases) if self.releases else None
+        self._data = data
+        self._run = run
+        self._inputs = inputs
+        self._entropy = entropy
+
+    def use(self, number: int, layer: int) -> Use:
+        """What pruning one layer in round `number` takes: a line of the ledger."""
+        assert self.multiplier is not None
+        inputs = self._inputs[layer]
+        return Use(
+            data=self._data,
+            run=self._run,
+            round=number,
+            method="wanda" if inputs[0].diagonal else "sparsegpt",
+            institutions=1,
+            colluders=0,
+            dropouts=0,
+            releases=tuple(part.planned(self.multiplier) for part in inputs),
+            not_covered=NOT_COVERED,
+        )
+
+    def release(self, number: int, layer: DecoderLayer, windows: Iterator[list[InputMoment]]) -> list[InputMoment]:
+        """The moments that a layer is pruned from in round `number`: a `pruning.Release`, but for the round.
+
+        Args:
+            number: the round.
+            layer: to be pruned.
+            windows: each window's moments.
+
+        Returns:
+            The same inputs with sums that have noise in them, repaired; nothing else of the text.
+
+        Raises:
+            LocalProtocolError: the budget does not allow it; nothing was drawn.
+            StorageError: the ledger can't be written; nothing was drawn.
+        """
+        use = self.use(number, layer.index)
+        sums, moments = clipped_sums(self._inputs[layer.index], windows)
+        allowance = self.ledger.spend(use)
+        released = []
+        for total, release, moment in zip(sums, use.releases, moments, strict=True):
+            noisy = allowance.release(release.name, total, self._entropy)
+            repaired = torch.from_numpy(_repaired(noisy, release)).to(moment.total)
+            released.append(replace(moment, total=repaired, tokens=1))  # no pruner asks for the scale
+        return released
+
+    def spent(self) -> SpentPrivacy:
+        """What the ledger says now."""
+        account = self.ledger.account
+        return SpentPrivacy(
+            multiplier=self.multiplier,
+            releases=self.releases,
+            epsilon=account.epsilon,
+            key=account.opening.key,
+            head=LedgerHead(lines=account.head.lines, digest=account.head.digest),
+        )
+
+
+class PrivatePruning:
+    """All institutions of a simulated run, each with a ledger that this process holds until `close`.
+
+    Args:
+        config: of the run, with privacy on.
+        folder: of the ledgers, each beside the key that signs it; made if it is missing.
+        plans: of all rounds.
+        inputs: of every decoder layer, from public text.
+        stored: whether an institution's layer of a round was pruned before: name, round, layer.
+        entropy: where the noise comes from.
+
+    Raises:
+        ConfigError: a ledger has another budget, or a key is damaged.
+        LocalProtocolError: what is left to be pruned does not fit into an institution's budget. No ledger was spent
+            from.
+        StorageError: a ledger is held by another process, damaged, or can't be written.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        plans: Sequence[RoundPlan],
+        inputs: Mapping[int, Sequence[PublicInput]],
+        stored: Callable[[str, int, int], bool],
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        self._privacy = config.privacy
+        self._institutions: dict[str, PrivateInstitution] = {}
+        pruning = config.pruning
+        make_folder(folder)
+        with ExitStack() as opened:
+            for member in config.institution:
+                signer = _signer(folder, member.name)
+                ledger = Ledger(folder / f"{member.name}.jsonl", signer, self._privacy.whole)
+                opened.enter_context(ledger)
+                rounds = [plan.layers_of(member.name) for plan in plans]
+                one = PrivateInstitution(
+                    ledger,
+                    data=f"{member.label[:_MOST_OF_A_NAME]}: {pruning.windows} windows of {pruning.window} tokens",
+                    run=digest(plans[0].charter),
+                    inputs=inputs,
+                    rounds=rounds,
+                    epsilon=self._privacy.epsilon,
+                    entropy=entropy,
+                )
+                self._institutions[member.name] = one
+                left = [
+                    one.use(number, layer)
+                    for number, layers in enumerate(rounds)
+                    for layer in layers
+                    if not stored(member.name, number, layer)
+                ]
+                _check(member.name, ledger, left)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        """These institutions."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the ledgers."""
+        self._opened.close()
+
+    def of(self, name: str, number: int) -> Callable[[DecoderLayer, Iterator[list[InputMoment]]], list[InputMoment]]:
+        """How the institution `name` releases moments in round `number`: a `pruning.Release`."""
+        return lambda layer, windows: self._institutions[name].release(number, layer, windows)
+
+    def results(self) -> RunPrivacy:
+        """What was spent, and what that does not cover."""
+        whole = self._privacy.whole
+        return RunPrivacy(
+            epsilon=self._privacy.epsilon,
+            delta=whole.delta,
+            epsilon_exchanged=_exchanged(self._privacy.epsilon, whole.delta),
+            budget=whole.epsilon,
+            unit=self._privacy.unit,
+            institutions={name: one.spent() for name, one in self._institutions.items()},
+            not_covered=list(NOT_COVERED),
+        )
+
+
+def _check(name: str, ledger: Ledger, left: Sequence[Use]) -> None:
+    try:
+        ledger.check(left)
+    except LocalProtocolError as error:
+        raise LocalProtocolError(
+            f"{name} has not enough privacy left for this run. {error.problem}",
+            "Lower privacy.epsilon, or calibrate on text that was never used, with ledgers of its own.",
+        ) from error
+
+
+def _exchanged(epsilon: str, delta: str) -> str:
+    """The epsilon where a window is exchanged for another one: twice as far. Two places, rounded up."""
+    multiplier = multiplier_for(float(Fraction(epsilon)), float(Fraction(delta)), 1) / 2
+    return f"{ceil(100 * epsilon_together([Gaussian(multiplier, 1)], float(Fraction(delta)))) / 100:.2f}"
+
+
+def _signer(folder: Path, name: str) -> Identity:
+    """The key of a ledger, made with it."""
+    path = folder / f"{name}.pem"
+    if not path.exists():
+        save_key(Ed25519PrivateKey.generate(), path)
+    return Identity(name, load_key(path))
+
+
+def _repaired(noisy: NDArray[np.int64], release: Release) -> NDArray[np.float64]:
+    if release.kind == "diagonal":
+        return repair_diagonal(to_diagonal(noisy, release.clipping), release.deviation)
+    return repair_matrix(to_matrix(noisy, release.inputs, release.clipping), release.deviation)
+
+
+def _array(moment: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = moment.cpu().numpy()
+    return array
