@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from fedspallm_secure.aggregation import MomentQuantiser
+from fedspallm_secure.aggregation import DiagonalQuantiser, MatrixQuantiser
 from fedspallm_secure.charter import Pattern, parse_pattern
 from fedspallm_secure.errors import ConfigError, DataError
 from fedspallm_secure.pruning import (
@@ -205,8 +204,9 @@ def test_moments_added_up_layer_by_layer_prune_as_all_the_text_in_one_place(
     assert _distance(central, together) <= 0.001
 
 
-def _summed_as_integers(scale: NDArray[Any], Q: int, moments: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    quantiser = MomentQuantiser.of(scale, Fraction(1), Q, diagonal=moments[0].ndim == 1)
+def _summed_as_integers(
+    quantiser: DiagonalQuantiser | MatrixQuantiser, moments: Sequence[NDArray[Any]]
+) -> NDArray[Any]:
     sums = np.stack([quantiser.encode(moment) for moment in moments]).astype(np.uint64).sum(axis=0)
     return quantiser.decode(sums, len(moments))
 
@@ -222,9 +222,9 @@ def test_sums_of_integers_prune_as_all_the_text_in_one_place(family: str, method
         for parts in zip(*(moments for _, moments in steps), strict=True):
             totals = [part.total.numpy() for part in parts]
             diagonals = totals if method == "wanda" else [np.diagonal(total) for total in totals]
-            total = _summed_as_integers(np.full(diagonals[0].shape, 2.0**30), 2**52, diagonals)
+            total = _summed_as_integers(DiagonalQuantiser(2**51, 22), diagonals)
             if method == "sparsegpt":
-                total = _summed_as_integers(total, 2**20, totals)
+                total = _summed_as_integers(MatrixQuantiser(2**20, total), totals)
             summed = torch.from_numpy(total).float()
             pooled.append(replace(parts[0], total=summed, tokens=sum(part.tokens for part in parts)))
         prune_layer(steps[0][0], pooled, method=method, pattern=_PATTERNS[0], settings=_SETTINGS)
