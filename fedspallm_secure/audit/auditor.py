@@ -44,7 +44,7 @@ from fedspallm_secure.charter import (
 )
 from fedspallm_secure.errors import ConfigError, FedspallmError
 from fedspallm_secure.messages import Envelope, ModelStatement, Proofs, Sums, digest
-from fedspallm_secure.rounds import MatrixSource, plan_round
+from fedspallm_secure.rounds import After, MatrixSource, plan_round
 from fedspallm_secure.tlog import HeldLog, origin_of
 from fedspallm_secure.transcript import Transcript
 from fedspallm_secure.workspace import BaseWeights, LayerStore, ModelFolder, check_model
@@ -165,7 +165,7 @@ class _Case:
     def _charter(self) -> Charter | None:
         try:
             charter = read_charter(self.transcript)
-            for number in range(len(charter.schedule)):
+            for number in range(charter.rounds):
                 plan_round(charter, number)
         except FedspallmError as error:
             self.findings.fail("A1", str(error))
@@ -225,10 +225,10 @@ class _Case:
         start: str | None = None
         source: MatrixSource | None = None if self.base is None else BaseWeights(self.base, charter.base)
         done = iter(range(1, 1 << 62))
-        pruned = len(charter.base.pruned)
-        lanes = pruned + (charter.custodian is None)  # with the operator's figures, which are no votes
-        each = lanes * (4 if charter.changes_weights else 2)  # every sum is looked at, and its proofs
-        total = (each + (0 if source is None else pruned)) * len(charter.schedule)
+        plans = [plan_round(charter, number) for number in range(charter.rounds)]
+        looks = 4 if charter.changes_weights else 2  # at every sum, and at its proofs
+        total = sum(len(plan.context.lanes) * looks for plan in plans)
+        total += 0 if source is None else sum(len(plan.lanes) for plan in plans)
 
         def advance() -> None:
             self.progress(min(next(done), total), total)
@@ -241,9 +241,9 @@ class _Case:
             )
             return contributed
         with tempfile.TemporaryDirectory(prefix="fedspallm-audit-") as scratch:
-            for number in range(len(charter.schedule)):
-                output = LayerStore(Path(scratch) / str(number)) if number + 1 < len(charter.schedule) else None
-                plan = plan_round(charter, number, start)
+            for number in range(charter.rounds):
+                output = LayerStore(Path(scratch) / str(number)) if number + 1 < charter.rounds else None
+                plan = plans[number].starting_from(start)
                 of_round = [entry for entry in entries if entry.message.round == number]
                 before = [entry.envelope for entry in entries if entry.message.round < number]
                 full = self.depth == "full"
@@ -254,15 +254,15 @@ class _Case:
                 for name, sums in one.contributed().items():
                     contributed[name] = contributed.get(name, ()) + sums
                 if one.model is None:
-                    self._stop(number, len(charter.schedule))
+                    self._stop(number, charter.rounds)
                     if one.cut and len(before) + len(of_round) < len(entries):
                         at = len(before) + len(of_round)
                         why = f"Round {number + 2} begins here; round {number + 1} did not come to its end."
                         self.findings.fail("A18", why, at, at_fault=keeper.blamed(at))
                     break
                 start = self.model = one.model
-                source = None if source is None else output
-                self._check_given(charter, one.digests, last=number + 1 == len(charter.schedule))
+                source = None if source is None or output is None else After(source, output, charter.layers_of(number))
+                self._check_given(charter, one.digests, last=number + 1 == charter.rounds)
         if self.model is None:
             with suppress(StopIteration):
                 self.model = next(e.message.model for e in reversed(entries) if isinstance(e.message, ModelStatement))

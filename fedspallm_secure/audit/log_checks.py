@@ -90,7 +90,7 @@ def check_links(charter: Charter, entries: Sequence[Entry], held: HeldLog, findi
 def read_checkpoints(transcript: Transcript, charter: Charter, held: HeldLog) -> list[Cosigned | FedspallmError | str]:
     """The checkpoint at the end of each round; what is wrong with it; or why there is none."""
     read: list[Cosigned | FedspallmError | str] = []
-    for number in range(len(charter.schedule)):
+    for number in range(charter.rounds):
         path = transcript.checkpoint(number)
         try:
             read.append(_read(path.read_bytes(), charter, held))

@@ -91,8 +91,8 @@ def prove(folder: Path, institution: str, name: SumName, number: int | None = No
     names = [member.name for member in copy.charter.roster]
     if institution not in names:
         raise ConfigError(f"The charter has no institution {institution!r}.", f"It has {', '.join(names)}.")
-    if number is not None and not 0 <= number < len(copy.charter.schedule):
-        raise ConfigError(f"The charter has no round {number + 1}.", f"It has 1 to {len(copy.charter.schedule)}.")
+    if number is not None and not 0 <= number < copy.charter.rounds:
+        raise ConfigError(f"The charter has no round {number + 1}.", f"It has 1 to {copy.charter.rounds}.")
     try:
         index, entry = _contribution(copy, institution, name, number)
         receipt = _written(copy, index, entry)

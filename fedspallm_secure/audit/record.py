@@ -95,9 +95,9 @@ def open_entry(index: int, envelope: Envelope, charter: Charter, own: str) -> En
     todo = "It belongs to another run, or to none."
     if message.charter != own:
         raise RemoteProtocolError(f"{message.sender!r} speaks of charter {message.charter}.", todo)
-    if message.round >= len(charter.schedule):
+    if message.round >= charter.rounds:
         raise RemoteProtocolError(
-            f"{message.sender!r} speaks of round {message.round + 1}; the charter has {len(charter.schedule)}.", todo
+            f"{message.sender!r} speaks of round {message.round + 1}; the charter has {charter.rounds}.", todo
         )
     return Entry(index, envelope, message)
 

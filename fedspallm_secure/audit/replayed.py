@@ -310,7 +310,7 @@ class LoggedOutcome(AuditedOutcome):
                 words |= {blob.lane: blob.words for blob in message.lanes if blob.lane not in words}
         self._attempt += 1
         lanes = [(lane, words.get(lane.name, 0) * lane.values.digits) for lane in self._lanes]
-        return [min(lane.length, digits) for lane, digits in lanes]
+        return [min(lane.most_values, digits) for lane, digits in lanes]
 
 
 class _Nowhere:

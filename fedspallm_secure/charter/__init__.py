@@ -2,6 +2,8 @@
 
 from fedspallm_secure.charter.beacon import drawn_order
 from fedspallm_secure.charter.charter import (
+    Aggregate,
+    AveragedWeights,
     Base,
     Charter,
     CkksVotes,
@@ -11,6 +13,9 @@ from fedspallm_secure.charter.charter import (
     MaskedVotes,
     Method,
     Parameters,
+    PooledInput,
+    PooledNoise,
+    PooledStatistics,
     Tensor,
     Votes,
     Witness,
@@ -35,6 +40,8 @@ from fedspallm_secure.charter.signed_charter import (
 
 __all__ = [
     "NM",
+    "Aggregate",
+    "AveragedWeights",
     "Base",
     "Charter",
     "CharterSignature",
@@ -49,6 +56,9 @@ __all__ = [
     "Parameters",
     "Pattern",
     "Policy",
+    "PooledInput",
+    "PooledNoise",
+    "PooledStatistics",
     "Revocation",
     "Roster",
     "RosterChange",

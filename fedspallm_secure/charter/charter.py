@@ -15,6 +15,8 @@ from fedspallm_secure.charter.pattern import Pattern, parse_pattern
 from fedspallm_secure.messages import Count, Frozen, Hex32, LaneName, Name
 
 __all__ = [
+    "Aggregate",
+    "AveragedWeights",
     "Base",
     "Charter",
     "CkksVotes",
@@ -24,6 +26,9 @@ __all__ = [
     "MaskedVotes",
     "Method",
     "Parameters",
+    "PooledInput",
+    "PooledNoise",
+    "PooledStatistics",
     "Tensor",
     "Votes",
     "Witness",
@@ -84,6 +89,62 @@ class CkksVotes(Frozen):
 
 Votes = Annotated[MaskedVotes | CkksVotes, Field(discriminator="backend")]
 """How votes are counted."""
+
+
+class AveragedWeights(Frozen):
+    """Institutions prune on their own; masks are voted on, and weights averaged (FedSpaLLM)."""
+
+    kind: Literal["weights"] = "weights"
+
+
+class PooledNoise(Frozen):
+    """Noise on an input's sums, which all institutions add together (docs/privacy.md).
+
+    Attributes:
+        bound: the largest length of what one calibration window adds, in steps of the sums' grid.
+        variance: of the noise on each sum, in steps squared; of a matrix, on its diagonal, and half of it elsewhere.
+    """
+
+    bound: Annotated[int, Field(ge=1, le=2**26)]
+    variance: Annotated[int, Field(ge=1, le=2**52)]
+
+
+class PooledInput(Frozen):
+    """One input of a decoder layer, with the linear weights that see it.
+
+    Attributes:
+        tensors: their names, in the order of `Base.pruned`; the first one's is the lane's.
+        exponent: how many binary places of the diagonal of its second moment are summed; may be negative.
+        matrix: whether the rest of the second moment is summed too.
+        noise: on the sums, or null; with noise, the rest of the second moment has as many binary places.
+    """
+
+    tensors: tuple[LaneName, ...]
+    exponent: Annotated[int, Field(ge=-64, le=64)]
+    matrix: bool
+    noise: PooledNoise | None = None
+
+
+class PooledStatistics(Frozen):
+    """The second moments of the inputs are summed, and everybody prunes the same way from the sums. Our own addition.
+
+    Attributes:
+        exchange: "once", all layers in one round, from inputs as the round's first model gives them; or "each layer",
+            a round a decoder layer, from inputs that went through the layers pruned before.
+        inputs: of all decoder layers, in the order of their first tensors.
+        damping: SparseGPT's, as a share of the mean of the moment's diagonal.
+        block: SparseGPT's block, in columns.
+    """
+
+    kind: Literal["statistics"] = "statistics"
+    exchange: Literal["once", "each layer"]
+    inputs: tuple[PooledInput, ...]
+    damping: Decimal
+    block: Count
+
+
+Aggregate = Annotated[AveragedWeights | PooledStatistics, Field(discriminator="kind")]
+"""What is summed, and so how everybody comes to the same model."""
 
 
 class Tensor(Frozen):
@@ -153,7 +214,8 @@ class Charter(Frozen):
         server_key: its Ed25519 public key.
         roster: the institutions; the order gives every one its index.
         method: the local pruner.
-        schedule: one pattern a round, the last one is the target.
+        aggregate: what is summed.
+        schedule: one pattern after the other, the last one is the target.
         beacon: public randomness that nobody could choose alone; layer sampling is drawn from it.
         base: the public base model.
         parameters: of the secure sums.
@@ -167,6 +229,7 @@ class Charter(Frozen):
     server_key: Hex32
     roster: tuple[Institution, ...]
     method: Method
+    aggregate: Aggregate = AveragedWeights()
     schedule: tuple[str, ...]
     beacon: Hex32
     base: Base
@@ -192,6 +255,31 @@ class Charter(Frozen):
         return self.votes.custodian if isinstance(self.votes, CkksVotes) else None
 
     @property
+    def pooled(self) -> PooledStatistics | None:
+        """What is said of pooled statistics; None where weights are averaged."""
+        return self.aggregate if isinstance(self.aggregate, PooledStatistics) else None
+
+    @property
+    def rounds(self) -> int:
+        """How many there are: one a pattern of the schedule, or one a pattern and decoder layer."""
+        return len(self.schedule) * self._rounds_a_pattern
+
+    def pattern_of(self, round_index: int) -> Pattern:
+        """What a round's mask satisfies."""
+        return self.patterns[round_index // self._rounds_a_pattern]
+
+    def layers_of(self, round_index: int) -> range:
+        """The decoder layers that a round prunes."""
+        if self._rounds_a_pattern == 1:
+            return range(self.base.layers)
+        layer = round_index % self._rounds_a_pattern
+        return range(layer, layer + 1)
+
+    @property
     def changes_weights(self) -> bool:
         """Whether the method moves the weights it keeps, so that a values sum is needed."""
         return self.method == "sparsegpt"
+
+    @property
+    def _rounds_a_pattern(self) -> int:
+        return self.base.layers if self.pooled is not None and self.pooled.exchange == "each layer" else 1

@@ -5,16 +5,17 @@ Layer coverage and the packing's headroom are checked where lanes are made (`rou
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 
-from fedspallm_secure.charter.charter import Charter, CkksVotes
+from fedspallm_secure.charter.charter import Charter, CkksVotes, PooledInput, PooledStatistics
 from fedspallm_secure.charter.pattern import NM
 from fedspallm_secure.errors import CharterError
 
 __all__ = ["LARGEST_ROSTER", "RESERVED", "check_charter", "unmasking_threshold"]
 
 LARGEST_ROSTER = 2**14
-"""Most institutions: with 28 bits of telemetry each, a published digit stays below 2^42."""
+"""Most institutions: with 28 bits of telemetry each, what is published of it stays below 2^42."""
 
 LARGEST_ROW = 2**19
 """Inputs of a row from which its squares no longer add up in 64 bits."""
@@ -46,6 +47,8 @@ def check_charter(charter: Charter) -> None:
     _check_base(charter)
     _check_thresholds(charter)
     _check_schedule(charter)
+    if charter.pooled is not None:
+        _check_pooled(charter, charter.pooled)
 
 
 def _check_participants(charter: Charter) -> None:
@@ -128,9 +131,9 @@ def _check_schedule(charter: Charter) -> None:
     if not charter.schedule:
         raise CharterError("The schedule has no round.", 'Give at least one pattern, such as ["0.5"].')
     contexts = charter.votes.contexts if isinstance(charter.votes, CkksVotes) else ()
-    if charter.custodian is not None and not len(contexts) == len(set(contexts)) == len(charter.schedule):
+    if charter.custodian is not None and not len(contexts) == len(set(contexts)) == charter.rounds:
         raise CharterError(
-            f"The charter names {len(contexts)} CKKS contexts for {len(charter.schedule)} rounds, "
+            f"The charter names {len(contexts)} CKKS contexts for {charter.rounds} rounds, "
             f"{len(set(contexts))} of them different.",
             "Have the custodian make one key for each round: a ciphertext of one must be worth nothing in another.",
         )
@@ -147,3 +150,43 @@ def _check_schedule(charter: Charter) -> None:
                     f"{tensor.name} has {tensor.columns} inputs, not a multiple of {pattern.group}.",
                     "Choose another N:M or an unstructured sparsity.",
                 )
+
+
+def _check_pooled(charter: Charter, pooled: PooledStatistics) -> None:
+    if charter.method == "magnitude":
+        raise CharterError("Magnitude pruning needs no statistics.", "Choose wanda or sparsegpt, or average weights.")
+    if charter.custodian is not None:
+        raise CharterError("A custodian counts votes; second moments are none.", "Have them summed under masks.")
+    if Fraction(pooled.damping) == 0 or pooled.block == 0:
+        raise CharterError(
+            f"damping is {pooled.damping} and block {pooled.block}; neither may be 0.", "Set them to 0.01 and 128."
+        )
+    if any(one.matrix for one in pooled.inputs) is not charter.changes_weights:
+        raise CharterError(
+            f"{charter.method} needs " + ("no matrix" if charter.method == "wanda" else "the matrix of an input") + ".",
+            "Set `matrix` of the inputs accordingly.",
+        )
+    if len({one.noise is None for one in pooled.inputs}) > 1:
+        raise CharterError(
+            "Some inputs have noise and others have none.", "Protect all of them: every sum tells of the same texts."
+        )
+    tensors = {tensor.name: (place, tensor) for place, tensor in enumerate(charter.base.pruned)}
+    named = [name for one in pooled.inputs for name in one.tensors]
+    if sorted(named) != sorted(tensors) or not all(one.tensors for one in pooled.inputs):
+        raise CharterError(
+            "The inputs do not name every tensor to prune once.", "List, for each input, the tensors that see it."
+        )
+
+    def places(one: PooledInput) -> list[int]:
+        return [tensors[name][0] for name in one.tensors]
+
+    firsts = [places(one)[0] for one in pooled.inputs]
+    if firsts != sorted(firsts) or any(places(one) != sorted(places(one)) for one in pooled.inputs):
+        raise CharterError("The inputs or their tensors are not in the order of the base model.", "Sort them.")
+    for one in pooled.inputs:
+        seen = {(tensors[name][1].layer, tensors[name][1].columns) for name in one.tensors}
+        if len(seen) != 1:
+            raise CharterError(
+                f"{', '.join(one.tensors)} can't see the same input: they differ in layer or columns.",
+                "List tensors together only if they are given the same numbers.",
+            )

@@ -37,7 +37,9 @@ class Policy(Frozen):
         minimum_contributors: fewest votes at which a position's values are summed.
         minimum_colluders: how many institutions must be able to pool what they know, with the server, in vain.
         methods: local pruners that may be used.
-        maximum_rounds: most rounds: each publishes more about the same texts.
+        aggregates: what may be summed: "weights", or "statistics", whose sums say more of all texts together.
+        noise_required: whether statistics may only be summed with noise.
+        maximum_rounds: most patterns of the schedule: each publishes more about the same texts.
         votes: how votes may be counted: "masked", or "ckks", under which a custodian could decrypt each institution's.
         base: digest of the base model's list of tensors, if it must be a certain one.
         institutions: name -> Ed25519 public key of all who may be on the roster, if not anybody.
@@ -54,6 +56,10 @@ class Policy(Frozen):
     minimum_contributors: int = Field(3, ge=2)
     minimum_colluders: int = Field(1, ge=0)
     methods: tuple[Method, ...] = Field(("sparsegpt", "wanda", "magnitude"), min_length=1, strict=False)
+    aggregates: tuple[Literal["weights", "statistics"], ...] = Field(
+        ("weights", "statistics"), min_length=1, strict=False
+    )
+    noise_required: bool = False
     maximum_rounds: int = Field(4, ge=1)
     votes: tuple[Literal["masked", "ckks"], ...] = Field(("masked", "ckks"), min_length=1, strict=False)
     base: Hex32 | None = None
@@ -88,6 +94,10 @@ def check_policy(charter: Charter, policy: Policy) -> None:
     _check_numbers(charter, policy)
     if charter.method not in policy.methods:
         raise _refused("methods", f"prunes with {charter.method}", f"allows {', '.join(policy.methods)}")
+    if charter.aggregate.kind not in policy.aggregates:
+        raise _refused("aggregates", f"sums {charter.aggregate.kind}", f"allows {', '.join(policy.aggregates)}")
+    if policy.noise_required and charter.pooled is not None and charter.pooled.inputs[0].noise is None:
+        raise _refused("noise_required", "sums statistics without noise", "asks for some")
     if charter.votes.backend not in policy.votes:
         raise _refused("votes", f"counts votes as {charter.votes.backend}", f"allows {', '.join(policy.votes)}")
     found = digest(charter.base)

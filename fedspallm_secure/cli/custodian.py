@@ -80,7 +80,7 @@ def sign(
             raise _nothing(f"{exchange.run} proposes no charter to sign.")
         office.check(charter)
         console = Console()
-        show_promises(charter, [plan_round(charter, number) for number in range(len(charter.schedule))], console)
+        show_promises(charter, [plan_round(charter, number) for number in range(charter.rounds)], console)
         _show_keys(charter, console)
         if not yes and not _agreed():
             raise _nothing("Nothing was signed.")
@@ -155,7 +155,7 @@ def _show_keys(charter: Charter, console: Console) -> None:
         *witness,
         ("You,", charter.custodian.name, charter.custodian.public_key),
     ]
-    rounds = len(charter.schedule)
+    rounds = charter.rounds
     once = "the one round" if rounds == 1 else f"each of the {rounds} rounds"
     promise = f"to count the votes of {once} once, and to give away no votes but these sums"
     _print(console, [*((f"{role} {name}", key) for role, name, key in people), ("You promise", promise)])

@@ -32,7 +32,8 @@ def show_promises(charter: Charter, plans: Sequence[RoundPlan], console: Console
         ("Witness", _witness(charter)),
         ("Votes", _votes(charter)),
         ("Base model", f"{_counted(charter.base.layers, 'decoder layer')}, digest {digest(charter.base)}"),
-        ("Rounds", f"{len(charter.schedule)}, {charter.method} to {', then '.join(charter.schedule)}"),
+        ("Rounds", f"{charter.rounds}, {charter.method} to {', then '.join(charter.schedule)}"),
+        ("Sums", _sums(charter)),
         ("Cohorts", _cohorts(charter, plans)),
         ("Drop-outs", _dropouts(charter)),
         ("Colluders", _colluders(charter)),
@@ -43,7 +44,7 @@ def show_promises(charter: Charter, plans: Sequence[RoundPlan], console: Console
 
 
 def _cohorts(charter: Charter, plans: Sequence[RoundPlan]) -> str:
-    sizes = sorted({len(cohort) for plan in plans for cohort in plan.cohorts})
+    sizes = sorted({len(cohort) for plan in plans for cohort in plan.cohorts if cohort})
     thresholds = [f"{unmasking_threshold(size, charter.parameters.colluders)} of {size}" for size in sizes]
     return f"a layer's sum is unmasked only if {', '.join(thresholds)} agree on who is left in its cohort"
 
@@ -60,17 +61,29 @@ def _colluders(charter: Charter) -> str:
     if colluders == 0:
         return "nothing is promised if even one institution is curious: sums of two give away the other's part"
     parameters = charter.parameters
-    votes = f"votes of fewer than {unmasking_threshold(parameters.minimum_cohort, colluders) - colluders} others"
+    what = "votes" if charter.pooled is None else "second moments"
+    votes = f"{what} of fewer than {unmasking_threshold(parameters.minimum_cohort, colluders) - colluders} others"
     changes = f", nor of changes of fewer than {parameters.minimum_contributors - colluders}"
     pool = f"{_counted(colluders, 'institution')} and the server may pool what they know"
-    return f"{pool}, and still see no sum of {votes}" + changes * charter.changes_weights
+    return f"{pool}, and still see no sum of {votes}" + changes * (charter.changes_weights and charter.pooled is None)
 
 
 def _bar(charter: Charter) -> str:
     parameters = charter.parameters
+    if charter.pooled is not None:
+        return f"no sum of matrices where fewer than {parameters.bar} are there" if charter.changes_weights else "none"
     if not charter.changes_weights:
         return f"only votes are summed: {charter.method} changes no weight"
     return f"a weight's changes are summed only where {parameters.bar} of its cohort or more keep it"
+
+
+def _sums(charter: Charter) -> str:
+    if charter.pooled is None:
+        return "of masks and changes of weights: each institution prunes on its own"
+    return (
+        "of second moments of the layers' inputs, from which everybody prunes the same way; they say more of all texts "
+        "together than masks do, and nothing of one institution's alone"
+    )
 
 
 def _votes(charter: Charter) -> str:

@@ -116,9 +116,9 @@ class Exchange:
         if not asked:
             return None
         number = min(asked)
-        if number >= len(charter.schedule):
+        if number >= charter.rounds:
             raise RemoteProtocolError(
-                f"The log asks for the votes of round {number + 1} of {len(charter.schedule)}.",
+                f"The log asks for the votes of round {number + 1} of {charter.rounds}.",
                 "Nothing was decrypted. Keep the log as evidence.",
             )
         return plan_round(charter, number, models.get(number - 1))  # a quorum confirmed from which model it starts

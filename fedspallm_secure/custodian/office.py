@@ -107,7 +107,7 @@ class Office:
         check_charter(charter)
         if charter.votes != self.offer.votes or len(charter.roster) != self.offer.institutions:
             raise CharterError(
-                f"The charter of {len(charter.roster)} institutions and {len(charter.schedule)} rounds does not name "
+                f"The charter of {len(charter.roster)} institutions and {charter.rounds} rounds does not name "
                 f"the custodian {self.offer.name!r} with the {len(self.offer.contexts)} keys, for "
                 f"{self.offer.institutions} institutions, that it has here.",
                 _TODO,

@@ -8,7 +8,7 @@ from fedspallm_secure.rounds.encrypting import OwnCiphertexts
 from fedspallm_secure.rounds.institution import InstitutionRound, Member
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan, plan_round
-from fedspallm_secure.rounds.public import MatrixSource, PublicWeights
+from fedspallm_secure.rounds.public import After, MatrixSource, PublicWeights
 from fedspallm_secure.rounds.replay import Replayed, replay
 from fedspallm_secure.rounds.telemetry import LocalTelemetry, RoundTelemetry
 from fedspallm_secure.rounds.witness import attest_sum
@@ -16,6 +16,7 @@ from fedspallm_secure.rounds.witness import attest_sum
 __all__ = [
     "Adder",
     "AddingUp",
+    "After",
     "CoordinatorRound",
     "DurableRound",
     "InstitutionRound",

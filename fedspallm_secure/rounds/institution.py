@@ -1,7 +1,8 @@
 """An institution in one round: its pruned layers on one side, the secure sums on the other.
 
 It answers every message of the server with the message that is due next, and nothing follows a published sum before it
-was checked. Its weights and masks are read from its own workspace, one tensor at a time, and leave it masked.
+was checked. Its weights and masks, or its second moments, are read from its own workspace, one lane at a time, and
+leave it masked.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fedspallm_secure.charter import Policy, check_policy
-from fedspallm_secure.errors import LocalProtocolError, ModelError
+from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.messages import Envelope, Identity, LaneBlob, canonical
 from fedspallm_secure.rounds.encrypting import OwnCiphertexts
 from fedspallm_secure.rounds.outcome import Outcome
+from fedspallm_secure.rounds.own_moments import OwnMoments
+from fedspallm_secure.rounds.own_weights import OwnWeights
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
 from fedspallm_secure.rounds.statement import compare_statement, state_model
@@ -56,7 +58,7 @@ class InstitutionRound:
         plan: of the round.
         member: who it is.
         public: the weights the round starts from.
-        pruned: this institution's pruned layers.
+        own: this institution's pruned layers; where statistics are pooled, the second moments of its layers' inputs.
         telemetry: its figures for the operator's sums.
         blobs: where its masked lanes go, and the published sums come from.
         output: where the new model is stored, or None if only its digest is wanted.
@@ -72,7 +74,7 @@ class InstitutionRound:
         plan: RoundPlan,
         member: Member,
         public: PublicWeights,
-        pruned: LayerStore,
+        own: LayerStore,
         telemetry: LocalTelemetry,
         blobs: BlobStore,
         output: LayerStore | None,
@@ -86,16 +88,18 @@ class InstitutionRound:
         self._ciphertexts = ciphertexts
         self._plan = plan
         self._identity = member.identity
-        self._public = public
-        self._pruned = pruned
         self._telemetry = telemetry
         self._blobs = blobs
         self._output = output
         self._view = member.view
         self._sums = Client(plan.context, member.identity, member.entropy, member.journal, member.view.chain)
         self._outcome = Outcome(plan, public, blobs)
+        self._own = (
+            OwnWeights(plan, member.identity.name, public, self._outcome.averaged, own)
+            if plan.charter.pooled is None
+            else OwnMoments(plan, member.identity.name, self._outcome.pooled, own)
+        )
         self._counts: tuple[LaneBlob, ...] = ()
-        self._clipped: dict[str, tuple[int, int]] = {}
         self._model: str | None = None
         self._answers: dict[bytes, Envelope | None] = {}
 
@@ -182,27 +186,12 @@ class InstitutionRound:
     def _votes(self, lane: Lane) -> NDArray[Any]:
         if lane == self._plan.telemetry:
             return self._telemetry.with_votes()
-        tensor = self._plan.tensor(lane)
-        return self._pruned.kept(tensor.layer, tensor.name).reshape(-1)
+        return self._own.votes(lane)
 
     def _values(self, lane: Lane) -> NDArray[Any]:
         if lane == self._plan.telemetry:  # the last lane: all others were encoded before it
-            clipped, entries = (sum(numbers) for numbers in zip((0, 0), *self._clipped.values(), strict=True))
-            return self._telemetry.with_values(clipped, entries)
-        tensor = self._plan.tensor(lane)
-        _, eligible, _ = self._outcome.masks(lane, self._counts[lane.index], self._sums.participation)
-        new = self._pruned.weights(tensor.layer, tensor.name)
-        if not np.isfinite(new.astype(np.float32, copy=False)).all():
-            raise ModelError(
-                f"{self._identity.name}'s pruned {tensor.name} holds values that are not finite.",
-                "Prune that layer again with more damping.",
-            )
-        voted = self._pruned.kept(tensor.layer, tensor.name)
-        quantiser = self._outcome.quantiser(lane)
-        digits = quantiser.encode(new, self._public.weight(tensor), voted, eligible)
-        at_bound = int(np.count_nonzero((digits == 0) | (digits == 2 * quantiser.Q)))
-        self._clipped[lane.name] = at_bound, digits.size
-        return digits
+            return self._telemetry.with_values(*self._own.clipped)
+        return self._own.values(lane, self._counts[lane.index], self._sums.participation)
 
     def _state_model(self) -> Envelope:
         participation = self._sums.participation

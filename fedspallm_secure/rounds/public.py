@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from fedspallm_secure.aggregation import RowScales, row_scales
 from fedspallm_secure.charter import Tensor, tensor_digest
 from fedspallm_secure.errors import StorageError
 
-__all__ = ["MatrixSource", "PublicWeights"]
+__all__ = ["After", "MatrixSource", "PublicWeights"]
 
 
 class MatrixSource(Protocol):
@@ -18,6 +19,25 @@ class MatrixSource(Protocol):
 
     def weights(self, layer: int, name: str) -> NDArray[Any]:
         """The matrix (outputs, inputs) of one parameter; StorageError if it can't be read."""
+
+
+class After:
+    """A model after a round that pruned some of its layers.
+
+    Args:
+        before: the model at the start of the round.
+        pruned: where the new layers are.
+        layers: which they are.
+    """
+
+    def __init__(self, before: MatrixSource, pruned: MatrixSource, layers: Container[int]) -> None:
+        self._before = before
+        self._pruned = pruned
+        self._layers = layers
+
+    def weights(self, layer: int, name: str) -> NDArray[Any]:
+        """One matrix of it."""
+        return (self._pruned if layer in self._layers else self._before).weights(layer, name)
 
 
 class PublicWeights:
@@ -30,6 +50,7 @@ class PublicWeights:
     def __init__(self, store: MatrixSource) -> None:
         self._store = store
         self._scales: dict[str, RowScales] = {}
+        self._digests: dict[str, str] = {}
 
     def weight(self, tensor: Tensor) -> NDArray[Any]:
         """The matrix, shape (rows, columns).
@@ -51,13 +72,19 @@ class PublicWeights:
             self._scales[tensor.name] = row_scales(self.weight(tensor))
         return self._scales[tensor.name]
 
+    def digest(self, tensor: Tensor) -> str:
+        """Its digest, computed once."""
+        if tensor.name not in self._digests:
+            self._digests[tensor.name] = tensor_digest(self.weight(tensor))
+        return self._digests[tensor.name]
+
     def check(self, tensor: Tensor) -> None:
         """Refuse a base weight that is not the one the charter names (first round only: later ones follow from sums).
 
         Raises:
             StorageError: another digest.
         """
-        found = tensor_digest(self.weight(tensor))
+        found = self.digest(tensor)
         if found != tensor.digest:
             raise StorageError(
                 f"{tensor.name} has digest {found}; the charter says {tensor.digest}.",

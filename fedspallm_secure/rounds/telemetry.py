@@ -27,7 +27,8 @@ class LocalTelemetry:
 
     Attributes:
         tokens: of calibration text that its pruning used.
-        loss: of its own pruned model on calibration text, nats a token; infinite for a model that pruning ruined.
+        loss: of its own pruned model on calibration text, nats a token; infinite for a model that pruning ruined. Where
+            statistics are pooled, of the model that the pattern starts from.
     """
 
     tokens: int = 0

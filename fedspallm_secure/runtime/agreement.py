@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from transformers import PreTrainedModel
 
 from fedspallm_secure.charter import (
+    AveragedWeights,
     Charter,
     CharterSignature,
     CharterSignatures,
@@ -22,6 +23,7 @@ from fedspallm_secure.charter import (
     MaskedVotes,
     Parameters,
     Policy,
+    PooledStatistics,
     Witness,
     check_policy,
     load_policy,
@@ -134,7 +136,11 @@ def participants_of(
 
 
 def make_charter(
-    config: RunConfig, model: PreTrainedModel, participants: Participants, custodian: Seat | None
+    config: RunConfig,
+    model: PreTrainedModel,
+    participants: Participants,
+    custodian: Seat | None,
+    pooled: PooledStatistics | None = None,
 ) -> Charter:
     """The agreement of a simulated run; its beacon comes from the seed."""
     witness = participants.witness
@@ -149,6 +155,7 @@ def make_charter(
             for member in config.institution
         ),
         method=config.pruning.method,
+        aggregate=AveragedWeights() if pooled is None else pooled,
         schedule=tuple(config.pruning.pattern),
         beacon=hashlib.sha256(f"fedspallm-secure/v1/simulated-beacon/{config.seed}".encode()).hexdigest(),
         base=describe(model),

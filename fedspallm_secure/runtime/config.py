@@ -23,10 +23,14 @@ from fedspallm_secure.secagg import COMPLETE_UP_TO, most_digits
 __all__ = [
     "CKKS",
     "FINE_ENOUGH",
+    "FINE_ENOUGH_POOLED",
     "HERE",
+    "LARGEST_BOUND",
     "NOBODY",
     "OFF",
     "PYTHON",
+    "ROOM_FOR_NOISE",
+    "STATISTICS",
     "EvaluationConfig",
     "InstitutionConfig",
     "PrivacyConfig",
@@ -78,6 +82,18 @@ class PruningConfig(_Section):
 FINE_ENOUGH = 25
 """Q, steps between no change and the clipping bound, below which quantisation may show; docs/choices.md."""
 
+FINE_ENOUGH_POOLED = 4096
+"""Q, steps between no correlation of two inputs and the largest one, below which quantisation may show."""
+
+LARGEST_BOUND = 2**15
+"""Steps that bounds from public text have at most."""
+
+ROOM_FOR_NOISE = 2**12
+"""Bounds that a digit of a pooled sum can hold besides one a window."""
+
+STATISTICS = "statistics"
+"""What is summed where everybody prunes from pooled second moments."""
+
 NOBODY = "nobody"
 """The witness's name where there is none."""
 
@@ -92,6 +108,9 @@ HERE = "here"
 class ProtocolConfig(_Section):
     """Parameters of the secure sums; see `charter.Parameters`.
 
+    `aggregate` says what is summed: "weights" (FedSpaLLM), or "statistics", from which everybody prunes the same way.
+    `exchange` says how often statistics are: "once", for the dense model's inputs, or in "each layer", for inputs that
+    went through the layers pruned before; "auto" is replaced by the first for Wanda and the second for SparseGPT.
     `digits_per_word = "auto"` is replaced by the most digits that leave `FINE_ENOUGH` steps, `dropouts = "auto"` by the
     most drop-outs that still leave a quorum of the smallest cohort, though no more than one in twenty of a large one.
     `votes` is "masked", or "ckks" to have them encrypted and counted by a custodian. `custodian` is the file of its
@@ -99,6 +118,8 @@ class ProtocolConfig(_Section):
     auditor, who gets a key of its own, of an institution, or `NOBODY`.
     """
 
+    aggregate: Literal["weights", "statistics"] = "weights"
+    exchange: Literal["auto", "once", "each layer"] = "auto"
     minimum_cohort: int = Field(3, ge=1)
     minimum_contributors: int = Field(3, ge=1)
     dropout_margin: int = Field(0, ge=0)
@@ -268,8 +289,15 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
                 f'Set protocol.votes = "{CKKS}", or leave protocol.custodian out.',
             )
         protocol = protocol.model_copy(update={"custodian": _resolve(protocol.custodian, folder)})
+    if protocol.aggregate == STATISTICS:
+        protocol = _pooled(config, protocol)
+    elif protocol.exchange != "auto":
+        raise ConfigError(
+            f'protocol.exchange is "{protocol.exchange}", but no statistics are summed.',
+            f'Set protocol.aggregate = "{STATISTICS}", or leave protocol.exchange out.',
+        )
     if protocol.digits_per_word == "auto":
-        digits = most_digits(len(institutions), 2 * FINE_ENOUGH)
+        digits = most_digits(len(institutions), 2 * _fine_enough(config))
         protocol = protocol.model_copy(update={"digits_per_word": digits})
     if protocol.dropouts == "auto":
         dropouts = _most_dropouts(protocol.minimum_cohort, protocol.colluders)
@@ -281,6 +309,31 @@ def build_config(raw: dict[str, Any], folder: Path, settings: Sequence[str] = ()
         "privacy": _private(config, folder),
     }
     return config.model_copy(update=resolved)
+
+
+def _pooled(config: RunConfig, protocol: ProtocolConfig) -> ProtocolConfig:
+    """The section on the protocol with its exchange chosen, once pooled statistics can be had."""
+    if config.pruning.method == "magnitude":
+        raise ConfigError(
+            "Magnitude pruning reads no text: there are no statistics to pool.",
+            'Leave protocol.aggregate at "weights", or prune with Wanda or SparseGPT.',
+        )
+    if protocol.votes == CKKS:
+        raise ConfigError(
+            "A custodian counts votes; second moments are none.",
+            'Set protocol.votes = "masked", or protocol.aggregate = "weights".',
+        )
+    if protocol.exchange != "auto":
+        return protocol
+    exchange = "each layer" if config.pruning.method == "sparsegpt" else "once"
+    return protocol.model_copy(update={"exchange": exchange})
+
+
+def _fine_enough(config: RunConfig) -> int:
+    """Q, the steps that a digit of the values sum should have on each side of zero."""
+    if config.protocol.aggregate != STATISTICS:
+        return FINE_ENOUGH
+    return FINE_ENOUGH_POOLED if not config.privacy.on else (config.pruning.windows + ROOM_FOR_NOISE) * LARGEST_BOUND
 
 
 def _private(config: RunConfig, folder: Path) -> PrivacyConfig:

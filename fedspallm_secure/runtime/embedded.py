@@ -177,7 +177,7 @@ def run_round(
     plan: RoundPlan,
     participants: Participants,
     public: PublicWeights,
-    pruned: Mapping[str, LayerStore],
+    own: Mapping[str, LayerStore],
     transcript: Path,
     output: LayerStore,
     traffic: Traffic,
@@ -187,7 +187,7 @@ def run_round(
     clock: Callable[[], int] = lambda: int(time.time()),
     vanishing: Collection[str] = (),
 ) -> RoundResult:
-    """One round: from every institution's pruned layers to the next global model.
+    """One round: from what every institution prepared to the next global model.
 
     An institution that has no answer to a message has vanished: when nothing is on its way any more, the step is closed
     without it.
@@ -196,7 +196,7 @@ def run_round(
         plan: of the round.
         participants: everybody's identity.
         public: the weights the round starts from.
-        pruned: institution -> its pruned layers.
+        own: institution -> its pruned layers, or where statistics are pooled its second moments.
         transcript: folder of the run's log and payloads.
         output: where the new model's layers go.
         traffic: counts bytes.
@@ -215,7 +215,7 @@ def run_round(
     folder = Transcript(transcript)
     figures = telemetry if telemetry is not None else dict.fromkeys(participants.institutions, LocalTelemetry())
     blobs = {name: _MeteredBlobs(folder.blobs.folder, name, traffic) for name in participants.institutions}
-    with tempfile.TemporaryDirectory(prefix=".ciphertexts-", dir=transcript.parent) as own:
+    with tempfile.TemporaryDirectory(prefix=".ciphertexts-", dir=transcript.parent) as kept:
         institutions = {
             name: InstitutionRound(
                 plan,
@@ -227,11 +227,11 @@ def run_round(
                     participants.policies.get(name, Policy()),
                 ),
                 public,
-                pruned[name],
+                own[name],
                 figures[name],
                 blobs[name],
                 None,
-                _own_ciphertexts(plan, folder, Path(own) / name),
+                _own_ciphertexts(plan, folder, Path(kept) / name),
             )
             for name, identity in participants.institutions.items()
         }

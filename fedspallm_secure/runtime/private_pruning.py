@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import pydoc_data.topics
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from fedspallm_secure.charter import load_key, save_key
 from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.evaluation import LedgerHead, RunPrivacy, SpentPrivacy
-from fedspallm_secure.messages import Identity, digest
+from fedspallm_secure.messages import Identity
 from fedspallm_secure.privacy import (
     Clipping,
     Gaussian,
@@ -63,6 +64,7 @@ from fedspallm_secure.workspace import make_folder
 
 __all__ = [
     "NOT_COVERED",
+    "LedgerKeeper",
     "PrivateInstitution",
     "PrivatePruning",
     "PublicInput",
@@ -90,16 +92,21 @@ class PublicInput:
     """One distinct input of a decoder layer.
 
     Attributes:
-        name: of its releases: the parameter name of the first linear module that sees it.
+        tensors: the parameter names of the linear modules that see it.
         inputs: its width.
         diagonal: whether only the diagonal of its moment is released.
         clipping: of each window's moment.
     """
 
-    name: str
+    tensors: tuple[str, ...]
     inputs: int
     diagonal: bool
     clipping: Clipping
+
+    @property
+    def name(self) -> str:
+        """Of its releases: the first module's."""
+        return self.tensors[0]
 
     def clipped(self, moment: torch.Tensor) -> NDArray[np.int64]:
         """What one window adds to the sum."""
@@ -169,7 +176,12 @@ def public_inputs(
     layers = model.config.get_text_config().num_hidden_layers
     for layer, moments in layer_moments(model, windows, diagonal=diagonal, settings=settings, release=measure):
         found[layer.index] = [
-            PublicInput(moment.linears[0].name, len(moment.total), diagonal, public_clipping(seen, quantile))
+            PublicInput(
+                tuple(linear.name for linear in moment.linears),
+                len(moment.total),
+                diagonal,
+                public_clipping(seen, quantile),
+            )
             for moment, seen in zip(moments, zip(*lengths, strict=True), strict=True)
         ]
         advance(len(found), layers)
@@ -200,8 +212,76 @@ def clipped_sums(
     return sums, moments
 
 
-class PrivateInstitution:
+class LedgerKeeper(ABC):
     """One institution's ledger and noise.
+
+    Args:
+        ledger: open.
+        inputs: of every decoder layer, with public bounds.
+        rounds: the layers that it works on, a round.
+        entropy: where the noise comes from.
+    """
+
+    multiplier: float | None
+    """Of the noise on each release, over its bound; None for an institution too small for even one layer."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        inputs: Mapping[int, Sequence[PublicInput]],
+        rounds: Sequence[Sequence[int]],
+        entropy: Entropy,
+    ) -> None:
+        self.ledger = ledger
+        self.releases = sum(len(inputs[layer]) for layers in rounds for layer in layers)
+        self._inputs = inputs
+        self._entropy = entropy
+
+    @abstractmethod
+    def use(self, number: int, layer: int) -> Use:
+        """What one layer takes in round `number`: a line of the ledger."""
+
+    @abstractmethod
+    def given(self, noisy: NDArray[np.int64], release: Release, moment: InputMoment) -> InputMoment:
+        """What becomes of a sum with noise in it, given some window's moment of the same input."""
+
+    def release(self, number: int, layer: DecoderLayer, windows: Iterator[list[InputMoment]]) -> list[InputMoment]:
+        """The moments of a layer with noise in them, in round `number`: a `pruning.Release`, but for the round.
+
+        Args:
+            number: the round.
+            layer: to be pruned.
+            windows: each window's moments.
+
+        Returns:
+            The same inputs, with what became of the sums; nothing else of the text.
+
+        Raises:
+            LocalProtocolError: the budget does not allow it; nothing was drawn.
+            StorageError: the ledger can't be written; nothing was drawn.
+        """
+        use = self.use(number, layer.index)
+        sums, moments = clipped_sums(self._inputs[layer.index], windows)
+        allowance = self.ledger.spend(use)
+        return [
+            self.given(allowance.release(release.name, total, self._entropy), release, moment)
+            for total, release, moment in zip(sums, use.releases, moments, strict=True)
+        ]
+
+    def spent(self) -> SpentPrivacy:
+        """What the ledger says now."""
+        account = self.ledger.account
+        return SpentPrivacy(
+            multiplier=self.multiplier,
+            releases=self.releases,
+            epsilon=account.epsilon,
+            key=account.opening.key,
+            head=LedgerHead(lines=account.head.lines, digest=account.head.digest),
+        )
+
+
+class PrivateInstitution(LedgerKeeper):
+    """An institution that adds all of its noise itself, and prunes from what comes out.
 
     Args:
         ledger: open.
@@ -224,15 +304,11 @@ class PrivateInstitution:
         epsilon: str,
         entropy: Entropy = os.urandom,
     ) -> None:
-        self.ledger = ledger
-        self.releases = sum(len(inputs[layer]) for layers in rounds for layer in layers)
+        super().__init__(ledger, inputs, rounds, entropy)
         delta = float(Fraction(ledger.account.opening.budget.delta))
-        # An institution may be too small for even one layer.
         self.multiplier = multiplier_for(float(Fraction(epsilon)), delta, self.releases) if self.releases else None
         self._data = data
         self._run = run
-        self._inputs = inputs
-        self._entropy = entropy
 
     def use(self, number: int, layer: int) -> Use:
         """What pruning one layer in round `number` takes: a line of the ledger."""
@@ -250,41 +326,10 @@ class PrivateInstitution:
             not_covered=NOT_COVERED,
         )
 
-    def release(self, number: int, layer: DecoderLayer, windows: Iterator[list[InputMoment]]) -> list[InputMoment]:
-        """The moments that a layer is pruned from in round `number`: a `pruning.Release`, but for the round.
-
-        Args:
-            number: the round.
-            layer: to be pruned.
-            windows: each window's moments.
-
-        Returns:
-            The same inputs with sums that have noise in them, repaired; nothing else of the text.
-
-        Raises:
-            LocalProtocolError: the budget does not allow it; nothing was drawn.
-            StorageError: the ledger can't be written; nothing was drawn.
-        """
-        use = self.use(number, layer.index)
-        sums, moments = clipped_sums(self._inputs[layer.index], windows)
-        allowance = self.ledger.spend(use)
-        released = []
-        for total, release, moment in zip(sums, use.releases, moments, strict=True):
-            noisy = allowance.release(release.name, total, self._entropy)
-            repaired = torch.from_numpy(_repaired(noisy, release)).to(moment.total)
-            released.append(replace(moment, total=repaired, tokens=1))  # no pruner asks for the scale
-        return released
-
-    def spent(self) -> SpentPrivacy:
-        """What the ledger says now."""
-        account = self.ledger.account
-        return SpentPrivacy(
-            multiplier=self.multiplier,
-            releases=self.releases,
-            epsilon=account.epsilon,
-            key=account.opening.key,
-            head=LedgerHead(lines=account.head.lines, digest=account.head.digest),
-        )
+    def given(self, noisy: NDArray[np.int64], release: Release, moment: InputMoment) -> InputMoment:
+        """The moment to prune from, repaired."""
+        repaired = torch.from_numpy(_repaired(noisy, release)).to(moment.total)
+        return replace(moment, total=repaired, tokens=1)  # no pruner asks for the scale
 
 
 class PrivatePruning:
@@ -294,9 +339,8 @@ class PrivatePruning:
         config: of the run, with privacy on.
         folder: of the ledgers, each beside the key that signs it; made if it is missing.
         plans: of all rounds.
-        inputs: of every decoder layer, from public text.
+        keeper: makes an institution of its name, its ledger, and what its text is called there.
         stored: whether an institution's layer of a round was pruned before: name, round, layer.
-        entropy: where the noise comes from.
 
     Raises:
         ConfigError: a ledger has another budget, or a key is damaged.
@@ -310,12 +354,11 @@ class PrivatePruning:
         config: RunConfig,
         folder: Path,
         plans: Sequence[RoundPlan],
-        inputs: Mapping[int, Sequence[PublicInput]],
+        keeper: Callable[[str, Ledger, str], LedgerKeeper],
         stored: Callable[[str, int, int], bool],
-        entropy: Entropy = os.urandom,
     ) -> None:
         self._privacy = config.privacy
-        self._institutions: dict[str, PrivateInstitution] = {}
+        self._institutions: dict[str, LedgerKeeper] = {}
         pruning = config.pruning
         make_folder(folder)
         with ExitStack() as opened:
@@ -324,15 +367,8 @@ class PrivatePruning:
                 ledger = Ledger(folder / f"{member.name}.jsonl", signer, self._privacy.whole)
                 opened.enter_context(ledger)
                 rounds = [plan.layers_of(member.name) for plan in plans]
-                one = PrivateInstitution(
-                    ledger,
-                    data=f"{member.label[:_MOST_OF_A_NAME]}: {pruning.windows} windows of {pruning.window} tokens",
-                    run=digest(plans[0].charter),
-                    inputs=inputs,
-                    rounds=rounds,
-                    epsilon=self._privacy.epsilon,
-                    entropy=entropy,
-                )
+                data = f"{member.label[:_MOST_OF_A_NAME]}: {pruning.windows} windows of {pruning.window} tokens"
+                one = keeper(member.name, ledger, data)
                 self._institutions[member.name] = one
                 left = [
                     one.use(number, layer)

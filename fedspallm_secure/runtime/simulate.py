@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from fedspallm_secure.charter import PooledStatistics
 from fedspallm_secure.custodian import Elsewhere
 from fedspallm_secure.errors import StorageError
 from fedspallm_secure.evaluation import (
@@ -29,6 +30,7 @@ from fedspallm_secure.evaluation import (
     write_report,
 )
 from fedspallm_secure.messages import digest
+from fedspallm_secure.privacy import Ledger
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
 from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
 from fedspallm_secure.runtime.agreement import (
@@ -39,13 +41,21 @@ from fedspallm_secure.runtime.agreement import (
     participants_of,
     policies_of,
 )
-from fedspallm_secure.runtime.config import HERE, RunConfig
+from fedspallm_secure.runtime.config import HERE, STATISTICS, RunConfig
 from fedspallm_secure.runtime.embedded import Traffic, run_round
 from fedspallm_secure.runtime.kept_keys import KeptKeys
 from fedspallm_secure.runtime.measure import Measured
 from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of, save_model
 from fedspallm_secure.runtime.output import OutputFolder
-from fedspallm_secure.runtime.private_pruning import PrivatePruning, public_inputs, public_windows
+from fedspallm_secure.runtime.pooling import Measuring, pooled_statistics
+from fedspallm_secure.runtime.private_pooling import PoolingInstitution
+from fedspallm_secure.runtime.private_pruning import (
+    LedgerKeeper,
+    PrivateInstitution,
+    PrivatePruning,
+    public_inputs,
+    public_windows,
+)
 from fedspallm_secure.runtime.steps import Advance, Steps, Timed
 from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows
@@ -118,8 +128,10 @@ class _Run:
             offer = self.custodian.offer if isinstance(self.custodian, Elsewhere) else None
             self.kept = None if offer is None else KeptKeys(folder.work, offer)
             self.participants = participants_of(config, policies, self.custodian, self.kept)
-            self.charter = make_charter(config, self.model, self.participants, self.custodian)
-            self.plans = [plan_round(self.charter, index) for index in range(len(self.charter.schedule))]
+            self.charter = make_charter(
+                config, self.model, self.participants, self.custodian, self._pooled_statistics(advance)
+            )
+            self.plans = [plan_round(self.charter, index) for index in range(self.charter.rounds)]
             check_policies(self.charter, policies)
             self.private = held.enter_context(self._private(advance)) if config.privacy.on else None
             folder.begin()
@@ -128,9 +140,11 @@ class _Run:
             self.base = LayerStore(folder.work / "base")
             snapshot(self.model, self.base)
         self.calibration = windows.calibration
+        self.measuring = Measuring(self.model, self.calibration, self.plans, self.settings, self.private)
         self.measure = Measured(folder.work / "perplexity.json", windows.heldout, steps)
         self.traffic = Traffic()
         self.telemetry: list[RoundTelemetry] = []
+        self.losses: dict[str, float] = {}
         self.model_digest = self.charter.base.model
         self.damping_raised: dict[str, list[str]] = {name: [] for name in self.names}
 
@@ -157,12 +171,17 @@ class _Run:
         alone: dict[str, Perplexities] = {}
         current = self.base
         for plan in self.plans:
-            pruned, figures = {}, {}
+            own, figures = {}, {}
+            if self.charter.pooled is not None:
+                load_weights(self.model, current)
             for name in self.names:
-                pruned[name], figures[name] = self._prune_at(name, plan, current)
+                if self.charter.pooled is not None:
+                    own[name], figures[name] = self._measure_at(name, plan)
+                    continue
+                own[name], figures[name] = self._prune_at(name, plan, current)
                 if self.config.evaluation.alone and self._is_alone(name, plan):
                     alone[name] = self.measure(f"{name} alone", lambda: self.model)
-            current = self._sum(plan, current, pruned, figures, transcript)
+            current = self._sum(plan, current, own, figures, transcript)
         return current, alone
 
     def alone(self, name: str) -> Perplexities:
@@ -220,8 +239,27 @@ class _Run:
         everything = len(self.plans) == 1 and len(plan.layers_of(name)) == self.charter.base.layers
         return everything and self.private is None  # nobody adds noise against itself
 
+    def _pooled_statistics(self, advance: Advance) -> PooledStatistics | None:
+        """What the charter says of pooled statistics, where they are what is summed."""
+        if self.config.protocol.aggregate != STATISTICS:
+            return None
+        windows = public_windows(self.config, self.tokenizer)
+        return pooled_statistics(self.config, self.model, windows, self.settings, advance)
+
     def _private(self, advance: Advance) -> PrivatePruning:
         """The institutions' ledgers, once the bounds are known and everybody has enough left."""
+        privacy = self.config.privacy
+        ledgers = self.folder.partial / "ledgers" if privacy.ledger == HERE else Path(privacy.ledger)
+        keeper = self._pooling if self.charter.pooled is not None else self._pruning_keeper(advance)
+        return PrivatePruning(
+            self.config, ledgers, self.plans, keeper, lambda name, number, layer: self._store(name, number).has(layer)
+        )
+
+    def _pooling(self, name: str, ledger: Ledger, data: str) -> LedgerKeeper:
+        return PoolingInstitution(ledger, name, data, self.plans)
+
+    def _pruning_keeper(self, advance: Advance) -> Callable[[str, Ledger, str], LedgerKeeper]:
+        """Makes institutions that prune from noisy moments, with bounds from public text."""
         privacy = self.config.privacy
         inputs = public_inputs(
             self.model,
@@ -231,10 +269,18 @@ class _Run:
             settings=self.settings,
             advance=advance,
         )
-        ledgers = self.folder.partial / "ledgers" if privacy.ledger == HERE else Path(privacy.ledger)
-        return PrivatePruning(
-            self.config, ledgers, self.plans, inputs, lambda name, number, layer: self._store(name, number).has(layer)
-        )
+
+        def keeper(name: str, ledger: Ledger, data: str) -> LedgerKeeper:
+            return PrivateInstitution(
+                ledger,
+                data=data,
+                run=digest(self.charter),
+                inputs=inputs,
+                rounds=[plan.layers_of(name) for plan in self.plans],
+                epsilon=privacy.epsilon,
+            )
+
+        return keeper
 
     def _store(self, name: str, number: int) -> LayerStore:
         """Where the layers lie that an institution pruned in a round."""
@@ -261,14 +307,25 @@ class _Run:
             figures = self._figures(name, plan)
         return store, figures
 
+    def _measure_at(self, name: str, plan: RoundPlan) -> tuple[LayerStore, LocalTelemetry]:
+        """The second moments of an institution's text, and its figures, of the model that the round starts from."""
+        number = plan.context.round
+        store = LayerStore(self.folder.fresh(f"work/moments-{name}"))
+        title = f"measure at {name}" + (f", round {number + 1}" if len(self.plans) > 1 else "")
+        with self.steps.step(title) as advance:
+            self.measuring.measure(name, plan, store, advance)
+            figures = self._figures(name, plan)
+        return store, figures
+
     def _figures(self, name: str, plan: RoundPlan) -> LocalTelemetry:
-        """What the institution tells, in sums only, of the model that it just pruned; nothing that needs noise."""
+        """What the institution tells, in sums only, of the model as it is now; nothing that needs noise."""
         if self.private is not None:
             return LocalTelemetry()
         windows = self.calibration[name]
         reads_text = self.config.pruning.method != "magnitude" and plan.layers_of(name)
-        loss = log(perplexity(self.model, windows[:_LOSS_WINDOWS]))
-        return LocalTelemetry(windows.numel() if reads_text else 0, min(loss, _LARGEST_LOSS))
+        if 0 in plan.charter.layers_of(plan.context.round):
+            self.losses[name] = min(log(perplexity(self.model, windows[:_LOSS_WINDOWS])), _LARGEST_LOSS)
+        return LocalTelemetry(windows.numel() if reads_text else 0, self.losses[name])
 
     def _prune_whole(self, label: str, windows: torch.Tensor) -> PreTrainedModel:
         load_weights(self.model, self.base)
@@ -289,7 +346,7 @@ class _Run:
         self,
         plan: RoundPlan,
         current: LayerStore,
-        pruned: dict[str, LayerStore],
+        own: dict[str, LayerStore],
         figures: dict[str, LocalTelemetry],
         transcript: Path,
     ) -> LayerStore:
@@ -312,7 +369,7 @@ class _Run:
                 plan,
                 self.participants,
                 public,
-                pruned,
+                own,
                 transcript,
                 output,
                 self.traffic,
@@ -320,6 +377,9 @@ class _Run:
                 progress=lambda _: advance(min(next(done), answers), answers),
                 vanishing=self.vanishing,
             )
+        for layer in range(self.charter.base.layers):
+            if not output.has(layer):  # not this round's
+                output.adopt(layer, current)
         self.model_digest = result.model
         if result.telemetry is not None:
             self.telemetry.append(result.telemetry)
@@ -329,7 +389,13 @@ class _Run:
         """Mean over institutions of bits sent a weight pruned, all rounds together."""
         sent = []
         for index, name in enumerate(self.names):
-            weights = sum(lane.length for plan in self.plans for lane in plan.lanes if index in lane.cohort)
+            weights = sum(
+                tensor.rows * tensor.columns
+                for plan in self.plans
+                for lane in plan.lanes
+                if index in lane.cohort
+                for tensor in plan.tensors(lane)
+            )
             if weights:
                 sent.append(8 * self.traffic.total(name, "up") / weights)
         return sum(sent) / len(sent)

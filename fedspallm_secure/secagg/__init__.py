@@ -9,7 +9,14 @@ from fedspallm_secure.secagg.graph import COMPLETE_UP_TO
 from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.keys import Entropy
 from fedspallm_secure.secagg.lanes import Lane
-from fedspallm_secure.secagg.packing import Packing, most_digits, values_packing, votes_packing
+from fedspallm_secure.secagg.packing import (
+    Packing,
+    diagonals_packing,
+    moments_packing,
+    most_digits,
+    values_packing,
+    votes_packing,
+)
 from fedspallm_secure.secagg.participation import Participation
 from fedspallm_secure.secagg.quorum import check_every_quorum
 from fedspallm_secure.secagg.server import Server
@@ -33,6 +40,8 @@ __all__ = [
     "Unmasking",
     "check_encrypted",
     "check_every_quorum",
+    "diagonals_packing",
+    "moments_packing",
     "most_digits",
     "values_packing",
     "votes_packing",

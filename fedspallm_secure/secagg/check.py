@@ -34,7 +34,8 @@ __all__ = ["PRIMES", "SumCheck", "check_attestation", "inner_products"]
 
 PRIMES = (2**61 - 1, 2**61 - 31)
 
-_LIMB = 21  # three limbs of 21 bits cover 61; a limb times a digit below 2^42 fits a word
+_LIMB = 21  # three limbs of 21 bits cover 61; a limb times half a digit, of 30 bits, leaves 12 bits for a block's sum
+_HALF = 30
 _BLOCK = 2**15
 _TODO = "Send nothing more in this run; the server and the institutions must compare what they hold."
 
@@ -184,7 +185,7 @@ def inner_products(key: bytes, vectors: list[NDArray[Any]]) -> list[int]:
 
     Args:
         key: r is the AES-256-CTR keystream of this key, as uint64 words of which the lowest 61 bits count.
-        vectors: unsigned or bool, all of shape (L,), below 2^37.
+        vectors: unsigned or bool, all of shape (L,), below 2^60.
     """
     r = np.zeros(vectors[0].size, np.uint64)
     apply_keystream(r, key, subtract=False)
@@ -192,13 +193,22 @@ def inner_products(key: bytes, vectors: list[NDArray[Any]]) -> list[int]:
     totals = []
     for vector in vectors:
         bits = int(vector.max()).bit_length() if vector.size else 0
-        block = min(_BLOCK, 2 ** (63 - _LIMB - bits))
-        total = 0
-        for start in range(0, vector.size, block):
-            digits = vector[start : start + block].astype(np.uint64)
-            words = r[start : start + block]
-            for limb in range(3):
-                part = (words >> np.uint64(limb * _LIMB)) & np.uint64(2**_LIMB - 1)
-                total += int(np.dot(part, digits)) << (limb * _LIMB)
+        total = _inner_product(r, vector, min(bits, _HALF))
+        if bits > _HALF:
+            total += _inner_product(r, vector >> np.uint64(_HALF), bits - _HALF) << _HALF
         totals.append(total)
     return totals
+
+
+def _inner_product(r: NDArray[np.uint64], vector: NDArray[Any], bits: int) -> int:
+    """<r, the lowest `bits` bits of vector>, bits at most 30."""
+    block = min(_BLOCK, 2 ** (63 - _LIMB - bits))
+    total = 0
+    for start in range(0, vector.size, block):
+        digits = vector[start : start + block].astype(np.uint64)
+        digits &= np.uint64(2**bits - 1)
+        words = r[start : start + block]
+        for limb in range(3):
+            part = (words >> np.uint64(limb * _LIMB)) & np.uint64(2**_LIMB - 1)
+            total += int(np.dot(part, digits)) << (limb * _LIMB)
+    return total

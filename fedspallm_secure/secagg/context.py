@@ -170,9 +170,9 @@ def lengths_by_lane(lanes: Sequence[Lane], lengths: Sequence[int]) -> dict[str, 
     if len(lengths) != len(lanes):
         raise LocalProtocolError(f"{len(lengths)} lengths came for {len(lanes)} lanes.", "Name every lane's.")
     for lane, length in zip(lanes, lengths, strict=True):
-        if not 0 <= length <= lane.length:
+        if not 0 <= length <= lane.most_values:
             raise LocalProtocolError(
-                f"{length} eligible positions came for lane {lane.name}, which has {lane.length}.",
+                f"{length} eligible positions came for lane {lane.name}, which has {lane.most_values}.",
                 "This is a fault of the calling program.",
             )
     return {lane.name: length for lane, length in zip(lanes, lengths, strict=True)}

@@ -1,4 +1,4 @@
-"""A lane: one tensor's vector inside a sum, with the clients that contribute to it."""
+"""A lane: one tensor's or one input's vector inside a sum, with the clients that contribute to it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Lane:
     Attributes:
         index: position in the charter; it enters every mask's key.
         name: the tensor's parameter name.
-        length: number of weights.
+        length: digits of the votes sum: one a weight, or one an input whose second moment is summed.
         cohort: roster indices of the contributors, ascending.
         votes: packing of the votes sum.
         values: packing of the values sum.
+        longest: most digits of the values sum; None for as many as the votes sum has.
         ciphertext_words: words that one client's votes take where they are encrypted; 0 where they are masked.
     """
 
@@ -30,7 +31,13 @@ class Lane:
     cohort: tuple[int, ...]
     votes: Packing
     values: Packing
+    longest: int | None = None
     ciphertext_words: int = 0
+
+    @property
+    def most_values(self) -> int:
+        """Most digits of the values sum."""
+        return self.length if self.longest is None else self.longest
 
     def packing(self, name: SumName) -> Packing:
         """The packing of one of the two sums."""

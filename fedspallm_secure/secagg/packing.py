@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.errors import CharterError, RemoteProtocolError
 
-__all__ = ["Packing", "most_digits", "values_packing", "votes_packing"]
+__all__ = ["Packing", "diagonals_packing", "moments_packing", "most_digits", "values_packing", "votes_packing"]
 
 _WORD = 2**64
 _BLOCK = 2**14  # words: small enough to stay in the processor's cache from plane to plane
 _LARGEST_TOP = 2**24  # 25 bits of a change are more than a float32 weight can tell apart
+_LARGEST_ENTRY = 2**51  # of a diagonal, in steps: with its sign what float64 holds exactly
+_LARGEST_SUM = 2**60  # of diagonals: the check of a sum tells apart what is below its primes
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,22 @@ def votes_packing(clients: int) -> Packing:
     return Packing(clients, 1, most_digits(clients, 1))
 
 
+def diagonals_packing(clients: int) -> Packing:
+    """One digit a word for the diagonal of a second moment."""
+    return moments_packing(clients, 1)
+
+
+def moments_packing(clients: int, digits: int) -> Packing:
+    """The finest grid for entries of second moments: q = 2 Q, the largest that fits, with Q <= 2^51 and 2 n Q < 2^60.
+
+    Raises:
+        CharterError: not even Q = 1 fits.
+    """
+    return Packing(
+        clients, 2 * _finest(clients, digits, min(_LARGEST_ENTRY, (_LARGEST_SUM - 1) // (2 * clients))), digits
+    )
+
+
 def most_digits(clients: int, top: int) -> int:
     """The most digits a word that leave room for digits up to `top` from each of `clients` clients, at least 1."""
     digits = 1
@@ -133,11 +151,16 @@ def values_packing(clients: int, digits: int) -> Packing:
     Raises:
         CharterError: not even Q = 1 fits.
     """
-    low, high = 0, _LARGEST_TOP // 2  # Q fits at low (0: nothing to fit), perhaps not at high + 1
+    return Packing(clients, 2 * _finest(clients, digits, _LARGEST_TOP // 2), digits)
+
+
+def _finest(clients: int, digits: int, largest: int) -> int:
+    """The largest Q up to `largest` with (2 n Q + 1)^k <= 2^64."""
+    low, high = 0, largest  # Q fits at low (0: nothing to fit), perhaps not at high + 1
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _fits(2 * clients * middle + 1, digits) else (low, middle - 1)
-    return Packing(clients, 2 * low, digits)
+    return low
 
 
 def _fits(radix: int, digits: int) -> bool:

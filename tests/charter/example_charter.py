@@ -5,9 +5,19 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from fedspallm_secure.charter import Base, Charter, CkksVotes, Custodian, Institution, Parameters, Tensor
+from fedspallm_secure.charter import (
+    Base,
+    Charter,
+    CkksVotes,
+    Custodian,
+    Institution,
+    Parameters,
+    PooledInput,
+    PooledStatistics,
+    Tensor,
+)
 
-__all__ = ["encrypted_votes", "example_charter", "example_digest", "example_parameters"]
+__all__ = ["encrypted_votes", "example_charter", "example_digest", "example_parameters", "pooled_statistics"]
 
 
 def example_digest(text: str) -> str:
@@ -35,6 +45,19 @@ def encrypted_votes(name: str = "custodian", key: str = "custodian", contexts: i
         custodian=Custodian(name=name, public_key=example_digest(key)),
         contexts=tuple(example_digest(f"context {number}") for number in range(contexts)),
     )
+
+
+def pooled_statistics(**changes: Any) -> PooledStatistics:
+    """The example's two inputs, the first one's matrix kept back, but for `changes`."""
+    fields: dict[str, Any] = {
+        "exchange": "once",
+        "inputs": tuple(
+            PooledInput(tensors=(f"layer.{layer}.weight",), exponent=20, matrix=layer == 1) for layer in range(2)
+        ),
+        "damping": "0.01",
+        "block": 128,
+    }
+    return PooledStatistics(**fields | changes)
 
 
 def example_charter(**changes: Any) -> Charter:

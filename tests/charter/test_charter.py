@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fedspallm_secure.charter import Charter, MaskedVotes, Votes, Witness
+from fedspallm_secure.charter import Aggregate, AveragedWeights, Charter, MaskedVotes, Votes, Witness
 from fedspallm_secure.messages import canonical, digest
-from tests.charter.example_charter import encrypted_votes, example_charter, example_digest
+from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, pooled_statistics
 
 _WITNESS = Witness(name="auditor", public_key=example_digest("auditor"))
 
@@ -25,12 +25,16 @@ _OTHER = {
     "1": "0.75",
     "1.0": "1.00",
     "head.weight": "tail.weight",
+    "once": "each layer",
+    "0.01": "0.02",
 }
 
 
 def _other(leaf: Any) -> Any:
     if leaf is None:
         return _WITNESS.model_dump()
+    if isinstance(leaf, bool):
+        return not leaf
     if isinstance(leaf, int):
         return leaf + 1
     if len(leaf) == 64:
@@ -45,8 +49,16 @@ def _changed(node: Any) -> Iterator[Any]:
         node = {key: value for key, value in node.items() if key != "backend"}
         for other in _changed(node):
             yield {"backend": "ckks"} | other
+    elif isinstance(node, dict) and "kind" in node:
+        yield (pooled_statistics() if node["kind"] == "weights" else AveragedWeights()).model_dump(mode="json")
+        node = {key: value for key, value in node.items() if key != "kind"}
+        for other in _changed(node):
+            yield {"kind": "statistics"} | other
     elif isinstance(node, dict):
         for key, value in node.items():
+            if key == "noise":
+                yield node | {key: {"bound": 20_000, "variance": 10**12}}
+                continue
             for other in _changed(value):
                 yield node | {key: other}
         if "head.weight" in node:
@@ -57,15 +69,17 @@ def _changed(node: Any) -> Iterator[Any]:
             for other in _changed(value):
                 yield [*node[:index], other, *node[index + 1 :]]
             yield node[:index] + node[index + 1 :]
-        yield node[::-1]
+        if len(node) > 1:
+            yield node[::-1]
     else:
         yield _other(node)
 
 
 @pytest.mark.parametrize("witness", [None, _WITNESS], ids=["no witness", "a witness"])
 @pytest.mark.parametrize("votes", [MaskedVotes(), encrypted_votes()], ids=["masked votes", "encrypted votes"])
-def test_any_changed_field_changes_the_digest(witness: Witness | None, votes: Votes) -> None:
-    charter = example_charter(witness=witness, votes=votes)
+@pytest.mark.parametrize("aggregate", [AveragedWeights(), pooled_statistics()], ids=["weights", "statistics"])
+def test_any_changed_field_changes_the_digest(witness: Witness | None, votes: Votes, aggregate: Aggregate) -> None:
+    charter = example_charter(witness=witness, votes=votes, aggregate=aggregate)
     body = json.loads(canonical(charter))
     del body["version"]
     digests = {digest(charter)}

@@ -9,9 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedspallm_secure.charter import Base, Charter, Institution, Witness, check_charter, unmasking_threshold
+from fedspallm_secure.charter import (
+    Base,
+    Charter,
+    Institution,
+    PooledInput,
+    PooledNoise,
+    Witness,
+    check_charter,
+    unmasking_threshold,
+)
 from fedspallm_secure.errors import CharterError
-from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, example_parameters
+from tests.charter.example_charter import (
+    encrypted_votes,
+    example_charter,
+    example_digest,
+    example_parameters,
+    pooled_statistics,
+)
 
 _ROSTER = example_charter().roster
 _BASE = example_charter().base
@@ -33,6 +48,14 @@ def _custodian(name: str, key: str, **changes: Any) -> Charter:
     return example_charter(votes=encrypted_votes(name, key), **changes)
 
 
+def _pooled(method: str = "sparsegpt", **changes: Any) -> Charter:
+    return example_charter(aggregate=pooled_statistics(**changes), method=method)
+
+
+def _input(*tensors: str, matrix: bool = True) -> PooledInput:
+    return PooledInput(tensors=tensors, exponent=20, matrix=matrix)
+
+
 def _base(**changes: Any) -> Base:
     return _BASE.model_copy(update=changes)
 
@@ -40,6 +63,7 @@ def _base(**changes: Any) -> Base:
 def test_the_example_passes() -> None:
     check_charter(example_charter())
     check_charter(example_charter(votes=encrypted_votes()))
+    check_charter(example_charter(aggregate=pooled_statistics()))
 
 
 REFUSED: dict[str, tuple[Charter, str]] = {
@@ -181,6 +205,68 @@ REFUSED: dict[str, tuple[Charter, str]] = {
         example_charter(base=_base(layers=1)),
         "layer.1.weight is in decoder layer 1, but the base model has 1",
     ),
+    "statistics for a method that needs none": (_pooled("magnitude"), "needs no statistics"),
+    "statistics that a custodian counts": (
+        example_charter(aggregate=pooled_statistics(), votes=encrypted_votes()),
+        "second moments are none",
+    ),
+    "statistics without damping": (_pooled(damping="0.0"), "damping is 0.0 and block 128"),
+    "statistics without a block": (_pooled(block=0), "block 0"),
+    "a matrix for Wanda": (_pooled("wanda"), "wanda needs no matrix"),
+    "no matrix for SparseGPT": (
+        _pooled(inputs=(_input("layer.0.weight", matrix=False), _input("layer.1.weight", matrix=False))),
+        "sparsegpt needs the matrix",
+    ),
+    "a tensor without statistics": (_pooled(inputs=(_input("layer.0.weight"),)), "name every tensor to prune once"),
+    "a tensor under two inputs": (
+        _pooled(inputs=(_input("layer.0.weight"), _input("layer.1.weight"), _input("layer.1.weight"))),
+        "name every tensor to prune once",
+    ),
+    "statistics of a tensor at rest": (
+        _pooled(inputs=(_input("layer.0.weight"), _input("layer.1.weight"), _input("head.weight"))),
+        "name every tensor to prune once",
+    ),
+    "an input that nothing sees": (
+        _pooled(inputs=(_input("layer.0.weight"), _input("layer.1.weight"), _input())),
+        "name every tensor to prune once",
+    ),
+    "noise on one input alone": (
+        _pooled(
+            inputs=(
+                _input("layer.0.weight"),
+                _input("layer.1.weight").model_copy(update={"noise": PooledNoise(bound=20_000, variance=10**12)}),
+            )
+        ),
+        "Some inputs have noise",
+    ),
+    "inputs out of order": (
+        _pooled(inputs=(_input("layer.1.weight"), _input("layer.0.weight"))),
+        "not in the order of the base model",
+    ),
+    "one input for two layers": (
+        _pooled(inputs=(_input("layer.0.weight", "layer.1.weight"),)),
+        "layer.0.weight, layer.1.weight can't see the same input",
+    ),
+    "one input of two widths": (
+        example_charter(
+            base=_base(
+                layers=1,
+                pruned=(
+                    _BASE.pruned[0],
+                    _BASE.pruned[1].model_copy(update={"layer": 0, "columns": 24}),
+                ),
+            ),
+            aggregate=pooled_statistics(inputs=(_input("layer.0.weight", "layer.1.weight"),)),
+        ),
+        "differ in layer or columns",
+    ),
+    "tensors of an input out of order": (
+        example_charter(
+            base=_base(layers=1, pruned=tuple(tensor.model_copy(update={"layer": 0}) for tensor in _BASE.pruned)),
+            aggregate=pooled_statistics(inputs=(_input("layer.1.weight", "layer.0.weight"),)),
+        ),
+        "not in the order of the base model",
+    ),
 }
 
 
@@ -251,3 +337,13 @@ def test_exactly_the_drop_outs_that_leave_the_quorum_are_allowed(data: st.DataOb
     check_charter(of(most))
     with pytest.raises(CharterError, match=f"{most + 1} drop-outs"):
         check_charter(of(most + 1))
+
+
+def test_a_round_a_layer_goes_through_all_layers_once_a_pattern() -> None:
+    each = _pooled(exchange="each layer")
+    assert each.rounds == 4
+    assert [each.layers_of(number) for number in range(4)] == [range(1), range(1, 2), range(1), range(1, 2)]
+    assert [each.pattern_of(number) for number in range(4)] == [each.patterns[0]] * 2 + [each.patterns[1]] * 2
+    once = _pooled()
+    assert [once.layers_of(number) for number in range(once.rounds)] == [range(2), range(2)]
+    assert [once.pattern_of(number) for number in range(once.rounds)] == list(once.patterns)

@@ -9,10 +9,25 @@ from typing import Any
 
 import pytest
 
-from fedspallm_secure.charter import Charter, Policy, Witness, check_charter, check_policy, load_charter, load_policy
+from fedspallm_secure.charter import (
+    Charter,
+    Policy,
+    PooledNoise,
+    Witness,
+    check_charter,
+    check_policy,
+    load_charter,
+    load_policy,
+)
 from fedspallm_secure.errors import CharterError, ConfigError
 from fedspallm_secure.messages import canonical, digest
-from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, example_parameters
+from tests.charter.example_charter import (
+    encrypted_votes,
+    example_charter,
+    example_digest,
+    example_parameters,
+    pooled_statistics,
+)
 
 _DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "policy.md"
 _BLOCKS = [block.split("```")[0] for block in _DOCUMENT.read_text(encoding="utf-8").split("```toml\n")[1:]]
@@ -110,6 +125,18 @@ RULES: dict[str, tuple[Charter, dict[str, Any], dict[str, Any], str]] = {
         {"votes": ["masked"]},
         "counts votes as ckks; * allows masked",
     ),
+    "aggregates": (
+        example_charter(aggregate=pooled_statistics()),
+        {"aggregates": ["statistics"]},
+        {"aggregates": ["weights"]},
+        "sums statistics; * allows weights",
+    ),
+    "noise_required": (
+        example_charter(aggregate=pooled_statistics()),
+        {"noise_required": False},
+        {"noise_required": True},
+        "sums statistics without noise; * asks for some",
+    ),
     "custodians": (
         example_charter(votes=encrypted_votes()),
         {"custodians": {"custodian": example_digest("custodian")}},
@@ -177,6 +204,16 @@ def test_a_custodian_must_be_listed_where_there_is_a_list_and_masked_votes_need_
     check_policy(example_charter(), listed)
     with pytest.raises(CharterError, match=r"^custodians: .*'another' .* no such name"):
         check_policy(example_charter(votes=encrypted_votes("another", "custodian")), listed)
+
+
+def test_noise_is_asked_of_statistics_alone() -> None:
+    noisy = tuple(
+        one.model_copy(update={"noise": PooledNoise(bound=20_000, variance=10**12)})
+        for one in pooled_statistics().inputs
+    )
+    check_charter(example_charter(aggregate=pooled_statistics(inputs=noisy)))
+    check_policy(example_charter(aggregate=pooled_statistics(inputs=noisy)), Policy(noise_required=True))
+    check_policy(example_charter(), Policy(noise_required=True))
 
 
 def test_who_wants_encrypted_votes_alone_refuses_masked_ones() -> None:

@@ -87,7 +87,8 @@ def _steps(draw: st.DrawFn) -> list[_Step]:
         roster = draw(st.sampled_from(_SPOILERS))(roster) if draw(st.integers(0, 9)) == 0 else roster
         concerned = sorted({(one.name, one.public_key) for at in (before, roster) if at for one in at.members})
         welcome = [pair for pair in concerned if pair[1] not in gone]
-        missing = draw(st.sets(st.sampled_from(welcome), max_size=2)) if welcome and draw(st.booleans()) else set()
+        some_miss = draw(st.booleans()) and bool(welcome)
+        missing = draw(st.sets(st.sampled_from(welcome), max_size=2)) if some_miss else set()
         besides = draw(st.sets(st.sampled_from([(one.name, one.public) for one in _POOL]), max_size=1))
         extra = besides if draw(st.integers(0, 9)) == 0 else set()
         steps.append(_Step(roster, frozenset(set(welcome) - missing | extra)))

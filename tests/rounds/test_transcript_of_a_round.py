@@ -92,7 +92,7 @@ def test_no_word_of_a_masked_payload_depends_on_the_weights_alone_and_all_masks_
             for name in cohort:
                 assert (masked[of, name, lane.name] != masked_again[of, name, lane.name]).all()
     for lane in plan.lanes:
-        tensor = plan.tensor(lane)
+        tensor = plan.tensors(lane)[0]
         cohort = [run.names[index] for index in lane.cohort]
         plain = [lane.votes.pack(pruned[name].kept(tensor.layer, lane.name).reshape(-1)) for name in cohort]
         assert np.array_equal(sum(plain, np.uint64(0)), published["votes", lane.name])

@@ -334,7 +334,7 @@ def _counted(folder: Path, counts: Callable[[int], NDArray[Any]]) -> tuple[NDArr
     participation = Participation(plan.context).with_survivors(message, None, (), ())
     words = lane.votes.pack(counts(lane.length))
     blob = LaneBlob(lane=lane.name, words=words.size, blob=blobs.put(words))
-    found = Outcome(plan, PublicWeights(run.base), blobs).masks(lane, blob, participation)
+    found = Outcome(plan, PublicWeights(run.base), blobs).averaged.masks(lane, blob, participation)
     return tuple(array.reshape(-1) for array in found)
 
 

@@ -24,9 +24,9 @@ def changes_of_one(stage: Stage, lane: Lane, counts: NDArray[Any]) -> Trial:
         lane: of one cohort.
         counts: the true ones, flat.
     """
-    alone, Q = counts == 1, stage.outcome.quantiser(lane).Q
+    alone, Q = counts == 1, stage.outcome.averaged.quantiser(lane).Q
     truth, found = np.zeros(lane.length, np.int64), np.full(lane.length, _UNKNOWN)
-    shape = stage.plan.tensor(lane).rows, stage.plan.tensor(lane).columns
+    shape = stage.plan.tensors(lane)[0].rows, stage.plan.tensors(lane)[0].columns
     for index in lane.cohort:
         name = stage.plan.context.roster[index]
         kept = stage.votes(name, lane)

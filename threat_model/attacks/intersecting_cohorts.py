@@ -164,7 +164,7 @@ def _sums(stage: Stage) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     lane = stage.plan.lanes[_LAYER]
     published = stage.published("values", lane)
     assert published is not None
-    eligible, quantiser = stage.eligible(lane), stage.outcome.quantiser(lane)
+    eligible, quantiser = stage.eligible(lane), stage.outcome.averaged.quantiser(lane)
     digits = stage.outcome.digits(lane, "values", published, int(np.count_nonzero(eligible))).astype(np.int64)
     steps = np.full(eligible.shape, np.nan)
     steps[eligible] = digits - stage.coordinator.participation.number(lane, "values") * quantiser.Q

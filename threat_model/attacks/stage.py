@@ -194,15 +194,15 @@ class Stage:
 
     def votes(self, name: str, lane: Lane) -> NDArray[np.bool_]:
         """The truth: an institution's votes in a lane, flat."""
-        tensor = self.plan.tensor(lane)
+        tensor = self.plan.tensors(lane)[0]
         return self.pruned[name].kept(tensor.layer, tensor.name).reshape(-1)
 
     def changes(self, name: str, lane: Lane, where: NDArray[np.bool_]) -> NDArray[np.uint32]:
         """The truth: the digits of an institution's changes at some positions (rows, columns) of a lane."""
-        tensor = self.plan.tensor(lane)
+        tensor = self.plan.tensors(lane)[0]
         W, voted = PublicWeights(self.base).weight(tensor), self.pruned[name].kept(tensor.layer, tensor.name)
         new = self.pruned[name].weights(tensor.layer, tensor.name)
-        return self.outcome.quantiser(lane).encode(new, W, voted, where)
+        return self.outcome.averaged.quantiser(lane).encode(new, W, voted, where)
 
     def packed(self, name: str, of: SumName, lane: Lane) -> NDArray[np.uint64]:
         """The truth: what an institution's lane is without any mask."""
@@ -214,7 +214,7 @@ class Stage:
         """The positions (rows, columns) of a lane whose values are summed, by the counts that were published."""
         counts = self.published("votes", lane)
         assert counts is not None
-        return self.outcome.masks(lane, counts, self.coordinator.participation)[1]
+        return self.outcome.averaged.masks(lane, counts, self.coordinator.participation)[1]
 
     def said(self) -> list[Message]:
         """What was said in this round, as the log has it."""

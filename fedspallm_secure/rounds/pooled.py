@@ -1,0 +1,121 @@
+"""What sums of second moments mean: diagonals -> the scale of the matrices -> weights pruned from their sum.
+
+The first sum carries, for each input, the diagonal of its second moment; for SparseGPT the second sum carries the rest,
+in steps of what that diagonal allows. Whoever vanished between the two counts with its diagonal alone, which is as if
+its text had been more varied: the sum stays a second moment. Where the rest is missing, or was not shown to be true,
+the diagonal decides alone, as in Wanda.
+
+With noise (docs/privacy.md), both sums are whole numbers of one grid. A diagonal is then raised to sigma, below which
+nothing is told from zero. Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to
+the diagonal of a matrix: what is left of the noise changes little, and single inputs, or directions, that stand out of
+it still do. All of it is elementwise: an eigendecomposition would have other bits on other machines.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedspallm_secure.aggregation import DiagonalQuantiser, MatrixQuantiser, prune_from_diagonal, prune_from_moment
+from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.messages import LaneBlob, SumName
+from fedspallm_secure.rounds.plan import RoundPlan
+from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.rounds.published import PublishedSums
+from fedspallm_secure.secagg import Lane, Participation
+
+__all__ = ["PooledLanes"]
+
+
+class PooledLanes:
+    """The meaning of lanes that carry one input's second moment.
+
+    Args:
+        plan: of the round.
+        public: the weights the round starts from.
+        published: reads the sums.
+    """
+
+    def __init__(self, plan: RoundPlan, public: PublicWeights, published: PublishedSums) -> None:
+        self._plan = plan
+        self._public = public
+        self._published = published
+
+    def diagonal(self, lane: Lane, counts: LaneBlob, participation: Participation) -> NDArray[np.float64]:
+        """The sum of the institutions' diagonals, shape (inputs,), not negative.
+
+        Raises:
+            RemoteProtocolError: an entry that so many institutions can't have given.
+        """
+        digits = self._digits(lane, "votes", counts, lane.length, participation)
+        diagonal = self.diagonal_quantiser(lane).decode(digits, participation.number(lane, "votes"))
+        return np.maximum(diagonal, self._sigma(lane))
+
+    def eligible(self, lane: Lane, counts: LaneBlob, participation: Participation) -> int:
+        """How many entries of the rest are summed: all, or none where too few institutions are there."""
+        del counts
+        enough = participation.number(lane, "votes") >= participation.bar(lane)
+        return lane.most_values if enough else 0
+
+    def diagonal_quantiser(self, lane: Lane) -> DiagonalQuantiser:
+        """How a diagonal is written as digits."""
+        return DiagonalQuantiser(lane.votes.top // 2, self._plan.pooled(lane).exponent)
+
+    def matrix_quantiser(self, lane: Lane, counts: LaneBlob, participation: Participation) -> MatrixQuantiser:
+        """How the rest is written as digits."""
+        one, Q = self._plan.pooled(lane), lane.values.top // 2
+        diagonal = self.diagonal(lane, counts, participation)
+        if one.noise is None:
+            return MatrixQuantiser(Q, diagonal)
+        diagonal += self._sigma(lane) * np.sqrt(2.0 * lane.length)
+        return MatrixQuantiser(Q, diagonal, one.exponent)
+
+    def weights(
+        self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None, participation: Participation
+    ) -> dict[str, NDArray[Any]]:
+        """The new weights of all tensors that see the input: name -> (rows, columns), dtype of the base.
+
+        Args:
+            lane: which.
+            counts: its published diagonal.
+            sums: the published rest, or None where there is none.
+            participation: who contributed.
+
+        Raises:
+            RemoteProtocolError: an entry that so many institutions can't have given.
+            NumericalError: the sum is no second moment, whatever the damping.
+        """
+        pooled, tensors = self._plan.charter.pooled, self._plan.tensors(lane)
+        assert pooled is not None
+        matrices = [self._public.weight(tensor) for tensor in tensors]
+        length = self.eligible(lane, counts, participation)
+        if sums is None or length == 0:
+            diagonal = self.diagonal(lane, counts, participation)
+            new = prune_from_diagonal(matrices, diagonal, self._plan.pattern)
+        else:
+            digits = self._digits(lane, "values", sums, length, participation)
+            quantiser = self.matrix_quantiser(lane, counts, participation)
+            moment = quantiser.decode(digits, participation.number(lane, "values"))
+            new = prune_from_moment(matrices, moment, self._plan.pattern, Fraction(pooled.damping), pooled.block)
+        return {tensor.name: weight for tensor, weight in zip(tensors, new, strict=True)}
+
+    def _sigma(self, lane: Lane) -> float:
+        """Standard deviation of the noise on the diagonal, in units of the moment."""
+        one = self._plan.pooled(lane)
+        return 0.0 if one.noise is None else float(np.ldexp(np.sqrt(one.noise.variance), -one.exponent))
+
+    def _digits(
+        self, lane: Lane, name: SumName, published: LaneBlob, length: int, participation: Participation
+    ) -> NDArray[Any]:
+        digits = self._published.digits(lane, name, published, length)
+        most = participation.number(lane, name) * lane.packing(name).top
+        if digits.size and digits.max() > most:
+            raise RemoteProtocolError(
+                f"Lane {lane.name} sums up to {digits.max()}; {participation.number(lane, name)} institutions can give "
+                f"{most} at most.",
+                "The round fails: the server published no sum. Ask it what it added up.",
+            )
+        return digits
