@@ -69,6 +69,7 @@ def write_model_card(results: Results, folder: Path) -> None:
         sampled=sampled_layers(results),
         institutions=list(results.bytes_up),
         protocol=results.config["protocol"],
+        pooled=results.pooled,
     )
     write_whole(folder / "README.md", f"---\n{_front_matter(results)}---\n\n{card}")
 

@@ -38,6 +38,7 @@ def write_report(results: Results, path: Path) -> None:
         rows=model_rows(results),
         pattern=pattern_text(results.config["pruning"]["pattern"][-1]),
         encrypted=results.config["protocol"].get("votes") == "ckks",
+        pooled=results.pooled,
         tiles=_tiles(results),
         perplexities=perplexity_plot(results),
         sparsities=sparsity_plot(results),

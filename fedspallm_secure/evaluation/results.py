@@ -108,7 +108,8 @@ class Results(BaseModel):
         perplexity: see `PerplexityTable`.
         sparsity: pruned tensor's parameter name -> share of its weights that are zero.
         layers: decoder layer -> share of its pruned tensors' weights that are zero.
-        cohorts: round -> decoder layer -> names of the institutions that pruned it.
+        cohorts: pattern of the schedule -> decoder layer -> names of the institutions that pruned it, or measured the
+            moments of its inputs.
         uplink_bits_per_parameter: bits uploaded by an institution a weight that it pruned, mean over institutions.
         bytes_up: institution -> bytes sent, messages and payloads.
         bytes_down: institution -> bytes received.
@@ -146,3 +147,8 @@ class Results(BaseModel):
     charter_digest: str
     config: dict[str, Any]
     versions: dict[str, str]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether statistics were pooled, and not weights averaged."""
+        return bool(self.config["protocol"].get("aggregate") == "statistics")

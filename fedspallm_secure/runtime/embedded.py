@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,6 +36,7 @@ from fedspallm_secure.messages import (
     Proofs,
     Release,
     Shares,
+    SumName,
     Sums,
     Survivors,
     Unmask,
@@ -67,6 +68,8 @@ from fedspallm_secure.workspace import Journal, LayerStore
 __all__ = ["Participants", "RoundResult", "Traffic", "run_round"]
 
 Direction = Literal["up", "down"]
+
+_STATISTICS: Final[dict[SumName, str]] = {"votes": "diagonals", "values": "matrices"}
 
 
 class Counting(Protocol):
@@ -278,7 +281,7 @@ class _Post:
         while upward or self.server.coordinator.missing():
             downward: list[Delivery] = []
             for name, envelope in upward.items():
-                step = _step(open_envelope(envelope, self.plan.context.keys))
+                step = self._step(open_envelope(envelope, self.plan.context.keys))
                 if name in self.institutions:
                     self.traffic.add(name, "up", step, len(canonical(envelope)))
                 downward += self.server.receive(envelope)
@@ -309,15 +312,29 @@ class _Post:
             self.gone.add(name)
         if name in self.gone:
             return None
-        step = _step(message)
+        step = self._step(message)
         evidence = self.server.evidence(delivery, self.participants.view(name, self.plan.charter).chain.seen)
         self.progress(f"{name} answers {step}")
         self.traffic.add(name, "down", step, len(canonical(delivery.envelope)) + len(canonical(evidence)))
         self.blobs[name].answering = step
         to_votes = isinstance(message, Shares) and message.attempt == 0
         to_ciphertexts = isinstance(message, Confirmed) and message.sum == "votes"
-        self.blobs[name].sending = "votes" if to_votes or to_ciphertexts else "values"
+        self.blobs[name].sending = self._sum("votes" if to_votes or to_ciphertexts else "values")
         return self.institutions[name].receive(delivery.envelope, evidence)
+
+    def _step(self, message: Message) -> str:
+        """The step of the protocol that a message belongs to, as reports name it."""
+        if isinstance(message, Masked | Survivors | Confirm | Confirmed | Unmask | Sums):
+            return self._sum(message.sum)
+        if isinstance(message, Encrypted | Release | Collected | Counted):
+            return self._sum("votes")
+        if isinstance(message, Proof | Proofs | Attested | Unproven):
+            return "checks"
+        return "model" if isinstance(message, ModelStatement) else "keys"
+
+    def _sum(self, name: SumName) -> str:
+        """A sum by what it adds up."""
+        return name if self.plan.charter.pooled is None else _STATISTICS[name]
 
     def _count(self) -> Envelope:
         self.progress("the custodian counts the votes")
@@ -332,14 +349,3 @@ class _Post:
         chain = self.participants.view(witness.name, self.plan.charter).chain
         word = attest_sum(self.plan, witness, self.server.entries(), self.payloads, chain)
         return self.server.receive(word)
-
-
-def _step(message: Message) -> str:
-    """The step of the protocol that a message belongs to, as reports name it."""
-    if isinstance(message, Masked | Survivors | Confirm | Confirmed | Unmask | Sums):
-        return message.sum
-    if isinstance(message, Encrypted | Release | Collected | Counted):
-        return "votes"
-    if isinstance(message, Proof | Proofs | Attested | Unproven):
-        return "checks"
-    return "model" if isinstance(message, ModelStatement) else "keys"

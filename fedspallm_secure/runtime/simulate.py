@@ -210,7 +210,7 @@ class _Run:
             perplexity=perplexity,
             sparsity={name: zeros[name] / W.size for name, W in weights.items()},
             layers=[sum(zeros[n] for n in group) / sum(weights[n].size for n in group) for group in of_layer],
-            cohorts=[[[self.names[index] for index in cohort] for cohort in plan.cohorts] for plan in self.plans],
+            cohorts=self._cohorts(),
             uplink_bits_per_parameter=self._uplink_bits(),
             bytes_up={name: self.traffic.total(name, "up") for name in self.names},
             bytes_down={name: self.traffic.total(name, "down") for name in self.names},
@@ -384,6 +384,15 @@ class _Run:
         if result.telemetry is not None:
             self.telemetry.append(result.telemetry)
         return output
+
+    def _cohorts(self) -> list[list[list[str]]]:
+        """Pattern of the schedule -> decoder layer -> who worked on it."""
+        found = [[list[str]() for _ in range(self.charter.base.layers)] for _ in self.charter.schedule]
+        for number, plan in enumerate(self.plans):
+            for layer in self.charter.layers_of(number):
+                names = [self.names[index] for index in plan.cohorts[layer]]
+                found[number * len(found) // len(self.plans)][layer] = names
+        return found
 
     def _uplink_bits(self) -> float:
         """Mean over institutions of bits sent a weight pruned, all rounds together."""
