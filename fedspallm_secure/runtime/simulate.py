@@ -377,9 +377,8 @@ class _Run:
                 progress=lambda _: advance(min(next(done), answers), answers),
                 vanishing=self.vanishing,
             )
-        for layer in range(self.charter.base.layers):
-            if not output.has(layer):  # not this round's
-                output.adopt(layer, current)
+        for layer in set(range(self.charter.base.layers)) - set(self.charter.layers_of(number)):
+            output.adopt(layer, current)  # whatever an earlier attempt left there
         self.model_digest = result.model
         if result.telemetry is not None:
             self.telemetry.append(result.telemetry)

@@ -67,6 +67,7 @@ class LayerStore:
         aside = path.with_suffix(".partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            aside.unlink(missing_ok=True)  # it may be a link that a killed run left, to another store's file
             save_file(tensors, aside, metadata=metadata)
             os.replace(aside, path)
         except (OSError, SafetensorError) as error:
@@ -89,6 +90,7 @@ class LayerStore:
             aside.unlink(missing_ok=True)
             os.link(source.path(layer), aside)
             os.replace(aside, path)
+            aside.unlink(missing_ok=True)  # of two names of one file, replacing takes none away
         except OSError as error:
             raise StorageError(
                 f"{path} can't be linked to {source.path(layer)}: {error}.", "Run the step that writes it again."
