@@ -70,6 +70,8 @@ def _check_participants(charter: Charter) -> None:
 
 def _check_base(charter: Charter) -> None:
     base = charter.base
+    if base.layers == 0:
+        raise CharterError("The base model has no decoder layer.", "List the linear weights of every decoder layer.")
     names = [*(tensor.name for tensor in base.pruned), *base.rest]
     if len(set(names)) != len(names):
         raise CharterError("The base model names a tensor twice.", "List each tensor once, as pruned or as the rest.")

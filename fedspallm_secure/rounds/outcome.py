@@ -112,9 +112,13 @@ class Outcome:
         for layer, group in groupby(work, key=lambda item: self._plan.tensors(item[0])[0].layer):
             weights: dict[str, NDArray[Any]] = {}
             for lane, count, values in group:
-                new = self._meaning.weights(lane, count, values, participation)
-                digests |= {name: tensor_digest(weight) for name, weight in new.items()}
-                weights |= new
+                sent = count.blob, None if values is None else values.blob
+                of = (self._plan.context.digest, self._plan.context.round, lane.name, sent, participation.key(lane))
+                if output is not None or of not in self._public.outcomes:
+                    new = self._meaning.weights(lane, count, values, participation)
+                    self._public.outcomes[of] = {name: tensor_digest(weight) for name, weight in new.items()}
+                    weights |= new
+                digests |= self._public.outcomes[of]
                 progress()
             if output is not None:
                 output.write(layer, weights)

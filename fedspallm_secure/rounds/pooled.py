@@ -55,8 +55,12 @@ class PooledLanes:
         return np.maximum(diagonal, self._sigma(lane))
 
     def eligible(self, lane: Lane, counts: LaneBlob, participation: Participation) -> int:
-        """How many entries of the rest are summed: all, or none where too few institutions are there."""
-        del counts
+        """How many entries of the rest are summed: all, or none where too few institutions are there.
+
+        Raises:
+            RemoteProtocolError: an entry of the diagonal that so many institutions can't have given.
+        """
+        self._digits(lane, "votes", counts, lane.length, participation)  # before anything follows from the sum
         enough = participation.number(lane, "votes") >= participation.bar(lane)
         return lane.most_values if enough else 0
 

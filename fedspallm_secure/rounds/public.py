@@ -45,12 +45,17 @@ class PublicWeights:
 
     Args:
         store: where they are read.
+
+    Attributes:
+        outcomes: what a lane's sums came to -> the new tensors' digests. Participants that share a process, and so this
+            object, need not compute the same thing from the same payloads again.
     """
 
     def __init__(self, store: MatrixSource) -> None:
         self._store = store
         self._scales: dict[str, RowScales] = {}
         self._digests: dict[str, str] = {}
+        self.outcomes: dict[tuple[object, ...], dict[str, str]] = {}
 
     def weight(self, tensor: Tensor) -> NDArray[Any]:
         """The matrix, shape (rows, columns).

@@ -63,6 +63,10 @@ class Participation:
         """Fewest votes of a position of `lane` that takes part in the values sum."""
         return self.context.charter.parameters.bar + len(self.gone.intersection(lane.cohort))
 
+    def key(self, lane: Lane) -> tuple[object, ...]:
+        """All that a lane's meaning depends on besides its sums."""
+        return self.bar(lane), *(self.number(lane, name) for name in sorted(self._survivors))
+
     def with_survivors(
         self, message: Survivors, index: int | None, mates: Collection[int], peers: Collection[int]
     ) -> Participation:
