@@ -96,7 +96,8 @@ def check_policy(charter: Charter, policy: Policy) -> None:
         raise _refused("methods", f"prunes with {charter.method}", f"allows {', '.join(policy.methods)}")
     if charter.aggregate.kind not in policy.aggregates:
         raise _refused("aggregates", f"sums {charter.aggregate.kind}", f"allows {', '.join(policy.aggregates)}")
-    if policy.noise_required and charter.pooled is not None and charter.pooled.inputs[0].noise is None:
+    bare = charter.pooled is not None and any(one.noise is None for one in charter.pooled.inputs)
+    if policy.noise_required and bare:
         raise _refused("noise_required", "sums statistics without noise", "asks for some")
     if charter.votes.backend not in policy.votes:
         raise _refused("votes", f"counts votes as {charter.votes.backend}", f"allows {', '.join(policy.votes)}")

@@ -13,18 +13,25 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from protocol.vectors.second import ckks, crypto, merkle, note, roster
-from protocol.vectors.second.agreement import Round, assign_layers, check_charter, read_charter
+from protocol.vectors.second.agreement import Round, assign_layers, check_charter
+from protocol.vectors.second.charter import pattern, read_charter
+from protocol.vectors.second.charter import rounds as number_of_rounds
 from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal, sign
 from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum
-from protocol.vectors.second.outcome import blob_of
-from protocol.vectors.second.packing import Packing, values_packing, votes_packing
+from protocol.vectors.second.model import decode
+from protocol.vectors.second.packing import Packing, moments_packing, values_packing, votes_packing
 from protocol.vectors.second.payloads import payload
+from protocol.vectors.second.pooled import rounded
+from protocol.vectors.second.published import blob_of
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.replay import Replay, refuse
+from protocol.vectors.second.solver import prune_from_diagonal, prune_from_factor
+from protocol.vectors.second.substitution import inverse_factor
 from protocol.vectors.second.transcript import verify
 
 __all__ = ["VectorError", "check"]
@@ -58,7 +65,13 @@ def packing(given: Json) -> Json:
     """Section 6.2."""
     n = given["clients"]
     if given["operation"] == "choose":
-        found = votes_packing(n) if given["sum"] == "votes" else values_packing(n, given["digits_per_word"])
+        match given["sum"]:
+            case "votes":
+                found = votes_packing(n)
+            case "moments":
+                found = moments_packing(n, given["digits_per_word"])
+            case _:
+                found = values_packing(n, given["digits_per_word"])
         require("G12", found.exists())
         return {"top": found.q, "digits_per_word": found.k, "radix": str(found.radix)}
     chosen = Packing(n, given["top"], given["digits_per_word"])
@@ -187,6 +200,22 @@ def votes(given: Json) -> Json:
     return {"ciphertexts": ckks.sum_digest(total), **_counted(given, counts)}
 
 
+def pruning(given: Json) -> Json:
+    """Sections 22.4 to 22.7."""
+    d, (sparsity, group) = given["columns"], pattern(given["pattern"]) or (Fraction(0), 1)
+    x = [byte - 256 if byte > 127 else byte for byte in bytes.fromhex(given["text"])]
+    tokens = [x[start : start + d] for start in range(0, len(x), d)]
+    M = [[float(sum(token[i] * token[k] for token in tokens)) for k in range(d)] for i in range(d)]
+    numbers = decode(bytes.fromhex(given["weights"]), given["dtype"])
+    W, D = [numbers[start : start + d] for start in range(0, len(numbers), d)], [M[i][i] for i in range(d)]
+    if given["operation"] == "diagonal":
+        return {"weights": rounded(given["dtype"], prune_from_diagonal(W, D, sparsity, group)).hex()}
+    U = inverse_factor(M, Fraction(given["damping"]))
+    require("C52", U is not None)
+    new = prune_from_factor(W, U or [], [x == 0 for x in D], sparsity, group, given["block"])
+    return {"weights": rounded(given["dtype"], new).hex()}
+
+
 def _counted(given: Json, counts: list[int]) -> Json:
     blob = blob_of(votes_packing(given["cohort"]).pack(counts))
     found = {str(at): count for at, count in enumerate(counts) if count}
@@ -248,9 +277,11 @@ def charters(given: Json) -> Json:
     """Sections 4 to 6."""
     charter = read_charter(given["text"] if "text" in given else json.dumps(given["charter"]))
     check_charter(charter)
-    the_round = Round(charter, 0)
+    the_round = Round(charter, given.get("round", 0))
     return {
         "digest": the_round.digest,
+        "rounds": number_of_rounds(charter),
+        "sparsity": str(the_round.sparsity),
         "lanes": [
             {
                 "name": lane.name,
@@ -329,6 +360,7 @@ _FAMILIES: Mapping[str, Callable[[Json], Json]] = {
     "graphs": graphs,
     "checks": checks,
     "votes": votes,
+    "pruning": pruning,
     "tlog": tlog,
     "envelopes": envelopes,
     "charters": charters,

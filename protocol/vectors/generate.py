@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from protocol.vectors.making.bad_pooled import bad_pooled_charters
 from protocol.vectors.making.bad_rounds import bad_rounds
 from protocol.vectors.making.bad_transcripts import bad_transcripts
 from protocol.vectors.making.charter_signatures import bad_custodian_signatures, bad_signatures, signatures
@@ -22,6 +23,8 @@ from protocol.vectors.making.envelopes import CASES, bad_envelopes, envelopes
 from protocol.vectors.making.forger import Forger
 from protocol.vectors.making.primitive_cases import GOOD, bad_primitives
 from protocol.vectors.making.primitives import RUN
+from protocol.vectors.making.pruning import CASES as PRUNED
+from protocol.vectors.making.pruning import pruning
 from protocol.vectors.making.rosters import CASES as CHAINS
 from protocol.vectors.making.rosters import bad_rosters, rosters, with_charter
 from protocol.vectors.making.rounds import SCENES, play
@@ -41,7 +44,10 @@ def vectors() -> dict[str, dict[str, Any]]:
     """FAMILY/NAME -> vector."""
     rounds = {name: play(name) for name in SCENES}
     forgers = {name: Forger(play_run(name)) for name in RUNS}
-    charter, encrypted = (rounds[name]["input"]["charter"] for name in ("one_vanished", "encrypted"))
+    charter, encrypted, diagonals, matrices = (
+        rounds[name]["input"]["charter"]
+        for name in ("one_vanished", "encrypted", "pooled_diagonals", "pooled_matrices")
+    )
     signed = [{"input": case, "output": envelopes(case)} for case in CASES]
     logged = [{"input": case, "output": tlog(case)} for case in LOGS]
     chains = [{"input": case, "output": rosters(case)} for case in (*CHAINS, with_charter(charter))]
@@ -49,7 +55,10 @@ def vectors() -> dict[str, dict[str, Any]]:
         {"input": case, "output": signatures(case)}
         for case in [*signed_charters(charter), *signed_charters(encrypted)[:2]]
     ]
-    agreed = [{"input": {"charter": one}, "output": charters({"charter": one})} for one in (charter, encrypted)]
+    twice = {**matrices, "schedule": ["0.25", "1/2"]}
+    asked = [*({"charter": one} for one in (charter, encrypted, diagonals)), {"charter": twice, "round": 3}]
+    agreed = [{"input": one, "output": charters(one)} for one in asked]
+    pruned = [{"input": case, "output": pruning(case)} for case in PRUNED]
     added = [{"input": case, "output": votes(case)} for case in VOTES]
     return {
         **{
@@ -65,6 +74,7 @@ def vectors() -> dict[str, dict[str, Any]]:
         "charters/charters": {"family": "charters", "about": "What follows from a charter.", "cases": agreed},
         "signatures/signatures": {"family": "signatures", "about": "Signatures under a charter.", "cases": named},
         "votes/votes": {"family": "votes", "about": "Encrypted votes, their sums, and counts.", "cases": added},
+        "pruning/pruning": {"family": "pruning", "about": "Weights pruned from second moments.", "cases": pruned},
         "rosters/rosters": {"family": "rosters", "about": "Rosters, each followed by the next.", "cases": chains},
         **{
             f"rounds/{name}": {
@@ -81,6 +91,7 @@ def vectors() -> dict[str, dict[str, Any]]:
         **bad_votes(),
         **bad_charters(charter),
         **bad_encrypted_charters(encrypted),
+        **bad_pooled_charters(diagonals, matrices),
         **bad_signatures(charter),
         **bad_custodian_signatures(encrypted),
         **bad_rosters(charter),

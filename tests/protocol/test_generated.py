@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedspallm_secure.aggregation.factor import _MAX_RAISES, _PRECISION, FEW
 from fedspallm_secure.audit.checks import TITLES
 from fedspallm_secure.charter import Charter, Roster
 from fedspallm_secure.charter.roster_chain import ROSTER_TYPE
 from fedspallm_secure.charter.signed_charter import CHARTER_TYPE
 from fedspallm_secure.messages import Identity
 from fedspallm_secure.messages.envelope import PAYLOAD_TYPE
-from fedspallm_secure.secagg import COMPLETE_UP_TO, values_packing
+from fedspallm_secure.secagg import COMPLETE_UP_TO, moments_packing, values_packing
 from fedspallm_secure.secagg.check import PRIMES
 from fedspallm_secure.secagg.degree import CORRECTNESS, SECURITY
 from fedspallm_secure.secagg.shamir import PRIME
@@ -83,6 +84,12 @@ def test_the_constants_of_the_specification_are_those_of_the_code() -> None:
     assert table["a sparse graph hides too little with probability at most"] == f"2^-{SECURITY}"
     assert table["a sparse graph stops a sum that it should not with probability below"] == f"2^-{CORRECTNESS}"
     assert (table["largest quantised change, Q"], values_packing(1, 1).top) == ("2^23", 2 * 2**23)
+    steps, sums = moments_packing(3, 1), moments_packing(2**14, 1)
+    assert (table["largest entry of a second moment, in steps, Q"], steps.top) == ("2^51", 2 * 2**51)
+    assert (table["a sum of such entries' digits is below"], sums.radix) == ("2^60", 2**60 - 2**15 + 1)
+    assert table["rows or columns that a solver does one by one, at most"] == str(FEW)
+    assert table["how often damping is raised"] == str(_MAX_RAISES)
+    assert (table["least pivot, as a share of its damped diagonal entry"], _PRECISION) == ("10 2^-23", 10 * 2.0**-23)
     assert table["prefix of a log's origin"] == f"`{origin_of('')}`"
     assert table["charter type"] == f"`{CHARTER_TYPE}`"
     assert table["roster version"] == f"`{Roster.model_fields['version'].default}`"

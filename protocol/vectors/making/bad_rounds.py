@@ -9,6 +9,7 @@ from protocol.vectors.making.bad_checks import bad_checks
 from protocol.vectors.making.bad_encrypted import bad_encrypted
 from protocol.vectors.making.bad_exchange import bad_exchange
 from protocol.vectors.making.bad_log import bad_log
+from protocol.vectors.making.bad_pooled import bad_pooled
 from protocol.vectors.making.bad_survivors import bad_survivors
 from protocol.vectors.making.editor import Collector, Editor, Json
 
@@ -27,6 +28,7 @@ def bad_rounds(good: Mapping[str, Json]) -> dict[str, Json]:
     bad_again(again, Collector(again, vectors))
     encrypted = Editor("encrypted", good["encrypted"])
     bad_encrypted(encrypted, Collector(encrypted, vectors))
+    bad_pooled(good, vectors)
     about = "A sum is called unproven, but everybody proved."
     Collector(unproven, vectors).change(
         "nobody_missing",

@@ -28,7 +28,9 @@ _OTHER = "5" * 64
 def bad_transcripts(forgers: Mapping[str, Forger]) -> dict[str, Json]:
     """transcripts/NAME -> vector that must fail."""
     vectors: dict[str, Json] = {}
-    masks, values, encrypted = (BadRun(name, forgers[name], vectors) for name in ("masks", "values", "encrypted"))
+    masks, values, encrypted, pooled = (
+        BadRun(name, forgers[name], vectors) for name in ("masks", "values", "encrypted", "pooled")
+    )
     _charters(masks)
     _lines(masks)
     _links(masks)
@@ -38,6 +40,7 @@ def bad_transcripts(forgers: Mapping[str, Forger]) -> dict[str, Json]:
     _notes(masks)
     _models(masks)
     bad_encrypted_runs(encrypted)
+    _pooled(pooled)
     return vectors
 
 
@@ -150,6 +153,17 @@ def _values(bad: BadRun) -> None:
     about = "A sum of changes is another one, for which the witness vouches."
     bad.retold("sum", about, "W6", "A21", {sums: change}, blobs=blobs, depth="full")
     bad.retold("attest", "The witness vouches for another sum.", "S15", "A15", {attest: with_members(sums=_OTHER)})
+
+
+def _pooled(bad: BadRun) -> None:
+    forger = bad.forger
+    votes, values = (forger.find("sums", sum=which, round=0) for which in ("votes", "values"))
+    change, blobs = forger.false_sums(votes, 1, lambda digits: with_first(digits, int(digits[0]) + 1))
+    bad.retold("diagonal", "An entry of a diagonal is another one.", "C36", "A15", {votes: change}, blobs=blobs)
+    most = 2 * forger.plan.lanes[1].values.top
+    change, blobs = forger.false_sums(values, 1, lambda digits: with_first(digits, most + 1))
+    about = "An entry larger than that of two institutions."
+    bad.retold("entry", about, "C32", "A14", {values: change}, blobs=blobs)
 
 
 def _notes(bad: BadRun) -> None:

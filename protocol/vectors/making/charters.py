@@ -14,21 +14,24 @@ from fedspallm_secure.charter import load_charter
 from fedspallm_secure.messages import digest
 from fedspallm_secure.rounds import plan_round
 
-__all__ = ["bad_charters", "bad_encrypted_charters", "charters"]
+__all__ = ["bad_charters", "bad_encrypted_charters", "changed", "charters", "named"]
 
 Json = dict[str, Any]
 
 
 def charters(given: Json) -> Json:
-    """The digest of a charter, and the lanes and groups of its first round."""
+    """The digest of a charter, its rounds, and of one of them the sparsity, lanes and groups."""
     text = given["text"] if "text" in given else json.dumps(given["charter"])
     with TemporaryDirectory() as folder:
         path = Path(folder) / "charter.json"
         path.write_text(text, encoding="utf-8")
         charter = load_charter(path)
-    context = plan_round(charter, 0).context
+    plan = plan_round(charter, given.get("round", 0))
+    context = plan.context
     return {
         "digest": digest(charter),
+        "rounds": charter.rounds,
+        "sparsity": str(plan.pattern.sparsity),
         "lanes": [
             {
                 "name": lane.name,
@@ -48,7 +51,7 @@ def charters(given: Json) -> Json:
 
 def bad_charters(good: Json) -> dict[str, Json]:
     """charters/NAME -> vector that must be refused; each breaks one rule of the charter `good`."""
-    changed = partial(_changed, good)
+    changed_to = partial(changed, good)
 
     def in_roster(index: int, **members: str) -> tuple[str, Any]:
         return f"roster/{index}", {**good["roster"][index], **members}
@@ -58,7 +61,7 @@ def bad_charters(good: Json) -> dict[str, Json]:
     impostor = {"name": "berlin", "public_key": good["roster"][0]["public_key"]}
     parameters = "parameters/"
     vectors: dict[str, tuple[str, Json, str, str, str]] = {
-        "extra": ("A member too many.", changed(("comment", "")), "G1", "ConfigError", "comment"),
+        "extra": ("A member too many.", changed_to(("comment", "")), "G1", "ConfigError", "comment"),
         "twice": (
             "A member twice: two readers could see two charters.",
             {"text": text.replace("{", '{"method": "wanda", ', 1)},
@@ -66,126 +69,139 @@ def bad_charters(good: Json) -> dict[str, Json]:
             "ConfigError",
             "is there twice",
         ),
-        "number": ("A number as text.", changed((parameters + "colluders", "1")), "G1", "ConfigError", "colluders"),
-        "key": ("A public key that is too short.", changed(("server_key", "00")), "G1", "ConfigError", "server_key"),
+        "number": ("A number as text.", changed_to((parameters + "colluders", "1")), "G1", "ConfigError", "colluders"),
+        "key": ("A public key that is too short.", changed_to(("server_key", "00")), "G1", "ConfigError", "server_key"),
         "name": (
             "Two institutions of one name.",
-            changed(in_roster(1, name="aachen")),
+            changed_to(in_roster(1, name="aachen")),
             "G2",
             "CharterError",
             "same name",
         ),
         "server_name": (
             "An institution with the server's name.",
-            changed(in_roster(1, name="coordinator")),
+            changed_to(in_roster(1, name="coordinator")),
             "G2",
             "CharterError",
             "same name",
         ),
         "same_key": (
             "Two institutions of one key: one of them could speak for both.",
-            changed(in_roster(1, public_key=good["roster"][0]["public_key"])),
+            changed_to(in_roster(1, public_key=good["roster"][0]["public_key"])),
             "G2",
             "CharterError",
             "same public key",
         ),
         "witness": (
             "A witness with an institution's name alone.",
-            changed(("witness", impostor)),
+            changed_to(("witness", impostor)),
             "G2",
             "CharterError",
             "same",
         ),
         "tensor": (
             "A tensor twice.",
-            changed(("base/pruned/1", {**second, "name": first["name"]})),
+            changed_to(("base/pruned/1", {**second, "name": first["name"]})),
             "G3",
             "CharterError",
             "names a tensor twice",
         ),
         "layer": (
             "A layer that there is not.",
-            changed(("base/pruned/1/layer", 2)),
+            changed_to(("base/pruned/1/layer", 2)),
             "G3",
             "CharterError",
             "is in decoder",
         ),
         "empty_layer": (
             "A layer without a tensor.",
-            changed(("base/pruned/1/layer", 0)),
+            changed_to(("base/pruned/1/layer", 0)),
             "G3",
             "CharterError",
             "hold a tensor to prune",
         ),
+        "no_layer": (
+            "A model without layers.",
+            changed_to(("base/layers", 0), ("base/pruned", [])),
+            "G3",
+            "CharterError",
+            "has no decoder layer",
+        ),
         "contributors": (
             "What colluders subtract leaves one institution's weights.",
-            changed((parameters + "colluders", 2)),
+            changed_to((parameters + "colluders", 2)),
             "G4",
             "CharterError",
             "minimum_contributors is 3 with 2 colluders",
         ),
         "bar": (
             "A bar above the cohort.",
-            changed((parameters + "dropout_margin", 1)),
+            changed_to((parameters + "dropout_margin", 1)),
             "G5",
             "CharterError",
             "needs 4 votes",
         ),
         "dropouts": (
             "Drop-outs that leave less than a quorum.",
-            changed((parameters + "dropouts", 1)),
+            changed_to((parameters + "dropouts", 1)),
             "G6",
             "CharterError",
             "leave fewer than the",
         ),
         "roster": (
             "Too few institutions.",
-            changed((parameters + "minimum_cohort", 5)),
+            changed_to((parameters + "minimum_cohort", 5)),
             "G7",
             "CharterError",
             "fewer than",
         ),
-        "no_round": ("No round.", changed(("schedule", [])), "G8", "CharterError", "has no round"),
-        "pattern": ("A sparsity of 1.", changed(("schedule", ["1"])), "G8", "CharterError", "is not a pruning pattern"),
+        "no_round": ("No round.", changed_to(("schedule", [])), "G8", "CharterError", "has no round"),
+        "pattern": (
+            "A sparsity of 1.",
+            changed_to(("schedule", ["1"])),
+            "G8",
+            "CharterError",
+            "is not a pruning pattern",
+        ),
         "exponent": (
             "A number with an exponent.",
-            changed(("schedule", ["5e-1"])),
+            changed_to(("schedule", ["5e-1"])),
             "G8",
             "CharterError",
             "is not a pruning",
         ),
-        "n_of_m": ("4 of 4.", changed(("schedule", ["4:4"])), "G8", "CharterError", "is not a pruning pattern"),
-        "backwards": ("A lower sparsity.", changed(("schedule", ["0.5", "1/3"])), "G8", "CharterError", "goes back"),
+        "n_of_m": ("4 of 4.", changed_to(("schedule", ["4:4"])), "G8", "CharterError", "is not a pruning pattern"),
+        "backwards": ("A lower sparsity.", changed_to(("schedule", ["0.5", "1/3"])), "G8", "CharterError", "goes back"),
         "group": (
             "Rows that 4 does not divide.",
-            changed(("schedule", ["2:4"])),
+            changed_to(("schedule", ["2:4"])),
             "G9",
             "CharterError",
             "not a multiple of 4",
         ),
-        "clip": ("Changes clipped at 0.", changed((parameters + "clip", "0.0")), "G10", "CharterError", "clip is 0"),
-        "idle": ("A capacity of 0.", changed(in_roster(3, capacity="0")), "G11", "CharterError", "has capacity 0"),
+        "clip": ("Changes clipped at 0.", changed_to((parameters + "clip", "0.0")), "G10", "CharterError", "clip is 0"),
+        "idle": ("A capacity of 0.", changed_to(in_roster(3, capacity="0")), "G11", "CharterError", "has capacity 0"),
         "thin": (
             "Capacities that can't cover every layer.",
-            changed(in_roster(0, capacity="0.4")),
+            changed_to(in_roster(0, capacity="0.4")),
             "G11",
             "CharterError",
             "The capacities give",
         ),
         "crowded": (
             "More digits a word than there is room for.",
-            changed((parameters + "digits_per_word", 33)),
+            changed_to((parameters + "digits_per_word", 33)),
             "G12",
             "CharterError",
             "do not fit a 64-bit word",
         ),
     }
-    return _named(vectors)
+    return named(vectors)
 
 
 def bad_encrypted_charters(good: Json) -> dict[str, Json]:
     """The same, of a charter `good` whose votes are encrypted."""
-    changed, votes = partial(_changed, good), good["votes"]
+    changed_to, votes = partial(changed, good), good["votes"]
     first = votes["contexts"][0]
     member, server, auditor = good["roster"][0], good["server_key"], good["witness"]["public_key"]
     rounds = {"schedule": ["0.4", "0.5"]}
@@ -193,33 +209,33 @@ def bad_encrypted_charters(good: Json) -> dict[str, Json]:
     keys = "CKKS contexts for"
 
     def custodian(**members: str) -> Json:
-        return changed(("votes/custodian", {**votes["custodian"], **members}))
+        return changed_to(("votes/custodian", {**votes["custodian"], **members}))
 
     vectors = {
         "backend": (
             "A way to count that there is not.",
-            changed(("votes/backend", "bgv")),
+            changed_to(("votes/backend", "bgv")),
             "G1",
             "ConfigError",
             "votes",
         ),
         "no_custodian": (
             "Encrypted votes without a custodian.",
-            changed(("votes", {"backend": "ckks", "contexts": [first]})),
+            changed_to(("votes", {"backend": "ckks", "contexts": [first]})),
             "G1",
             "ConfigError",
             "custodian",
         ),
         "masked_custodian": (
             "A custodian of masked votes.",
-            changed(("votes", {**votes, "backend": "masked"})),
+            changed_to(("votes", {**votes, "backend": "masked"})),
             "G1",
             "ConfigError",
             "custodian",
         ),
         "context": (
             "A digest that is too short.",
-            changed(("votes/contexts/0", "00")),
+            changed_to(("votes/contexts/0", "00")),
             "G1",
             "ConfigError",
             "contexts",
@@ -240,20 +256,21 @@ def bad_encrypted_charters(good: Json) -> dict[str, Json]:
             gate,
             f"{same} name",
         ),
-        "no_context": ("No key for the round.", changed(("votes/contexts", [])), "G16", gate, keys),
-        "contexts": ("Two keys for one round.", changed(("votes/contexts", [first, "5" * 64])), "G16", gate, keys),
+        "no_context": ("No key for the round.", changed_to(("votes/contexts", [])), "G16", gate, keys),
+        "contexts": ("Two keys for one round.", changed_to(("votes/contexts", [first, "5" * 64])), "G16", gate, keys),
         "same_context": (
             "One key for two rounds: ciphertexts of the first could be sent again in the second.",
-            changed(("votes/contexts", [first, first]), *rounds.items()),
+            changed_to(("votes/contexts", [first, first]), *rounds.items()),
             "G16",
             gate,
             keys,
         ),
     }
-    return _named(vectors)
+    return named(vectors)
 
 
-def _changed(good: Json, *changes: tuple[str, Any]) -> Json:
+def changed(good: Json, *changes: tuple[str, Any]) -> Json:
+    """An input: a charter with other values at these places, such as `roster/0/name`."""
     charter = deepcopy(good)
     for path, value in changes:
         *way, last = path.split("/")
@@ -264,7 +281,8 @@ def _changed(good: Json, *changes: tuple[str, Any]) -> Json:
     return {"charter": charter}
 
 
-def _named(vectors: Mapping[str, tuple[str, Json, str, str, str]]) -> dict[str, Json]:
+def named(vectors: Mapping[str, tuple[str, Json, str, str, str]]) -> dict[str, Json]:
+    """The vectors of (about, input, check, error, says), by what is wrong."""
     return {
         f"charters/charters_bad_{defect}": {
             "family": "charters",

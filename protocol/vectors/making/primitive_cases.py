@@ -41,17 +41,28 @@ def _keystreams() -> list[Json]:
 
 def _packing() -> list[Json]:
     votes = [{"operation": "choose", "sum": "votes", "clients": n} for n in (2, 3, 4, 5, 8, 16, 65, 1000)]
+    moments = [
+        {"operation": "choose", "sum": "moments", "clients": n, "digits_per_word": k}
+        for n, k in ((3, 1), (255, 1), (256, 1), (1000, 1), (2**14, 1), (3, 4), (5, 2), (1000, 3))
+    ]
     values = [
         {"operation": "choose", "sum": "values", "clients": n, "digits_per_word": k}
         for n, k in ((2, 1), (3, 4), (4, 4), (5, 8), (8, 6), (16, 6), (65, 5), (1000, 3))
     ]
     sums = []
-    for clients, top, k, length in ((3, 1, 32, 70), (4, 6, 4, 9), (5, 50, 8, 17), (8, 202, 6, 1), (2, 2**28 - 1, 1, 2)):
+    for clients, top, k, length in (
+        (3, 1, 32, 70),
+        (4, 6, 4, 9),
+        (5, 50, 8, 17),
+        (8, 202, 6, 1),
+        (2, 2**28 - 1, 1, 2),
+        (3, 2**52, 1, 7),
+    ):
         digits = [_digits(f"digits {clients} {top} {client}", length, top) for client in range(clients)]
         shape = {"clients": clients, "top": top, "digits_per_word": k}
         added = {"operation": "add", **shape, "digits": digits}
         sums += [added, {"operation": "unpack", **shape, "words": packing(added)["sum"], "length": length}]
-    return votes + values + sums
+    return votes + moments + values + sums
 
 
 def _shamir() -> list[Json]:
@@ -174,7 +185,7 @@ def _graphs() -> list[Json]:
 def _checks() -> list[Json]:
     return [
         {"challenge": _bytes(f"challenge {top}").hex(), "lane": lane, "digits": _digits(f"check {top}", number, top)}
-        for lane, number, top in ((0, 5, 1), (3, 40, 8), (17, 25, 4 * 2**24), (18, 2, 2**37 - 1))
+        for lane, number, top in ((0, 5, 1), (3, 40, 8), (17, 25, 4 * 2**24), (18, 2, 2**37 - 1), (19, 60, 2**60 - 1))
     ]
 
 

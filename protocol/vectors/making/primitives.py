@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.aggregation import sample_layers
 from fedspallm_secure.charter import drawn_order, unmasking_threshold
-from fedspallm_secure.secagg import Packing, values_packing, votes_packing
+from fedspallm_secure.secagg import Packing, moments_packing, values_packing, votes_packing
 from fedspallm_secure.secagg.check import PRIMES, inner_products
 from fedspallm_secure.secagg.commitment import commit_to_seed
 from fedspallm_secure.secagg.degree import compute_degree
@@ -63,7 +63,13 @@ def packing(given: Json) -> Json:
     """Which packing a sum has; a sum of clients' digits as words; the digits of a sum's words."""
     n = given["clients"]
     if given["operation"] == "choose":
-        found = votes_packing(n) if given["sum"] == "votes" else values_packing(n, given["digits_per_word"])
+        match given["sum"]:
+            case "votes":
+                found = votes_packing(n)
+            case "moments":
+                found = moments_packing(n, given["digits_per_word"])
+            case _:
+                found = values_packing(n, given["digits_per_word"])
         return {"top": found.top, "digits_per_word": found.digits, "radix": str(found.radix)}
     chosen = Packing(n, given["top"], given["digits_per_word"])
     if given["operation"] == "unpack":

@@ -18,6 +18,7 @@ from fedspallm_secure.charter import NM, parse_pattern, tensor_digest
 from fedspallm_secure.messages import Envelope
 from fedspallm_secure.secagg import Entropy
 from protocol.vectors.making.fixed_ckks import context_of, key_of, stream_of
+from protocol.vectors.making.moments import Pooling, Shared
 from protocol.vectors.making.stage import DTYPES, Stage, as_json, listed
 
 __all__ = [
@@ -50,25 +51,27 @@ class Scene:
 
     Attributes:
         about: for people.
-        tensors: shape and dtype of the one tensor of each layer.
         capacities: of the first so many institutions.
         parameters: of the charter, where they are not the smallest.
+        tensors: shape and dtype of the one tensor of each layer, where weights are averaged.
         vanishing: institution -> kind, sum and attempt of the message that it does not answer any more.
         method: of the charter.
         pattern: of the one round.
         witness: whether there is one.
         custodian: whether there is one, who counts encrypted votes.
+        pooling: what is said of statistics, where they are pooled.
     """
 
     about: str
-    tensors: Sequence[tuple[int, int, str]]
     capacities: Sequence[str]
     parameters: Mapping[str, int]
+    tensors: Sequence[tuple[int, int, str]] = ()
     vanishing: Mapping[str, tuple[str, str | None, int]] = field(default_factory=dict)
     method: str = "sparsegpt"
     pattern: str = "0.5"
     witness: bool = False
     custodian: bool = False
+    pooling: Pooling | None = None
 
 
 SCENES: Mapping[str, Scene] = {
@@ -119,6 +122,56 @@ SCENES: Mapping[str, Scene] = {
         vanishing={"aachen": ("sums", "votes", 0)},
         witness=True,
         custodian=True,
+    ),
+    "pooled_diagonals": Scene(
+        about="Four institutions pool diagonals of second moments, of two layers with different cohorts; dresden "
+        "vanishes after it shared its secrets.",
+        capacities=("1", "1.0", "1", "0.5"),
+        parameters={"minimum_cohort": 3, "minimum_contributors": 3, "colluders": 1, "digits_per_word": 4},
+        vanishing={"dresden": ("shares", None, 0)},
+        method="wanda",
+        witness=True,
+        pooling=Pooling(
+            "once",
+            (
+                Shared(0, 8, ((4, "float32"), (3, "float16")), 20),
+                Shared(0, 6, ((2, "float32"),), -3),
+                Shared(1, 8, ((3, "bfloat16"),), 30),
+            ),
+        ),
+    ),
+    "pooled_matrices": Scene(
+        about="Three institutions pool second moments, a round a layer; celle vanishes between the diagonals and the "
+        "rest, which is summed again without it, and counts with its diagonals alone.",
+        capacities=("1", "1", "1"),
+        parameters={"minimum_cohort": 3, "minimum_contributors": 2, "digits_per_word": 4},
+        vanishing={"celle": ("proofs", "votes", 0)},
+        witness=True,
+        pooling=Pooling(
+            "each layer",
+            (
+                Shared(0, 20, ((3, "float32"), (2, "bfloat16")), 20, matrix=True),
+                Shared(0, 6, ((4, "float16"),), 12),
+                Shared(1, 6, ((2, "float32"),), 20, matrix=True),
+            ),
+            damping="0.0001",
+        ),
+    ),
+    "pooled_below_the_bar": Scene(
+        about="Four institutions pool second moments of two layers with different cohorts; celle vanishes after it "
+        "shared its secrets, so that too few are left in one of them: there the diagonal decides alone. All sums have "
+        "noise.",
+        capacities=("1", "1", "1", "0.5"),
+        parameters={"minimum_cohort": 3, "minimum_contributors": 2, "dropout_margin": 1, "digits_per_word": 5},
+        vanishing={"celle": ("shares", None, 0)},
+        pattern="2:4",
+        pooling=Pooling(
+            "once",
+            (
+                Shared(0, 8, ((3, "float16"),), -8, matrix=True, noise=(2**10, 9)),
+                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10)),
+            ),
+        ),
     ),
 }
 
@@ -218,12 +271,14 @@ def setting(name: str, scene: Scene) -> Vector:
     rng = np.random.default_rng(len(name))
     names = _NAMES[: len(scene.capacities)]
     tensors, weights = [], {}
-    for layer, (rows, columns, dtype) in enumerate(scene.tensors):
+    for tensor, layer, rows, columns, dtype in (
+        _one_a_layer(scene) if scene.pooling is None else scene.pooling.tensors()
+    ):
         W = (np.rint(rng.normal(size=(rows, columns)) * 64) / 32).astype(DTYPES[dtype])
         W.flat[:3] = -0.0  # one of them stays where a pattern has no room for three zeros
         tensors.append(
             {
-                "name": f"layers.{layer}.weight",
+                "name": tensor,
                 "layer": layer,
                 "rows": rows,
                 "columns": columns,
@@ -231,7 +286,7 @@ def setting(name: str, scene: Scene) -> Vector:
                 "digest": tensor_digest(W),
             }
         )
-        weights[f"layers.{layer}.weight"] = W
+        weights[tensor] = W
     others = [*(["custodian"] if scene.custodian else []), *(["auditor"] if scene.witness else [])]
     participants = ["coordinator", *names, *others]
     keys = {who: Ed25519PrivateKey.from_private_bytes(signing_key(who)) for who in participants}
@@ -246,10 +301,11 @@ def setting(name: str, scene: Scene) -> Vector:
             for who, capacity in zip(names, scene.capacities, strict=True)
         ],
         "method": scene.method,
+        "aggregate": {"kind": "weights"} if scene.pooling is None else scene.pooling.aggregate(),
         "schedule": [scene.pattern],
         "beacon": hashlib.sha256(f"beacon of {name}".encode()).hexdigest(),
         "base": {
-            "layers": len(tensors),
+            "layers": len({tensor["layer"] for tensor in tensors}),
             "pruned": tensors,
             "rest": {other: tensor_digest(data) for other, data in REST.items()},
         },
@@ -266,6 +322,13 @@ def setting(name: str, scene: Scene) -> Vector:
         "institutions": {who: opinion(scene, weights, rng) for who in names},
     }
     return with_keys(given, name) if scene.custodian else given
+
+
+def _one_a_layer(scene: Scene) -> list[tuple[str, int, int, int, str]]:
+    return [
+        (f"layers.{layer}.weight", layer, rows, columns, dtype)
+        for layer, (rows, columns, dtype) in enumerate(scene.tensors)
+    ]
 
 
 def votes_of(run: str, public_key: str, rounds: int) -> Vector:
@@ -287,6 +350,8 @@ def with_keys(given: Vector, run: str) -> Vector:
 
 def opinion(scene: Scene, weights: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Vector:
     """One institution's opinion of every layer, also of those that it turns out not to be asked for."""
+    if scene.pooling is not None:
+        return scene.pooling.measured(rng)
     pattern = parse_pattern(scene.pattern)
     kept, pruned = {}, {}
     for tensor, W in weights.items():

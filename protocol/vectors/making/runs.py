@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,11 +16,12 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from fedspallm_secure.charter import sign_charter
+from fedspallm_secure.charter import Charter, sign_charter
 from fedspallm_secure.messages import canonical
 from fedspallm_secure.secagg import Entropy
 from protocol.vectors.making.editor import identity
 from protocol.vectors.making.fixed_ckks import context_of
+from protocol.vectors.making.moments import Pooling, Shared
 from protocol.vectors.making.rounds import TIME, Scene, opinion, record, setting, votes_of, with_keys
 from protocol.vectors.making.stage import DTYPES, Stage
 
@@ -95,6 +97,24 @@ RUNS: Mapping[str, _Run] = {
         ),
         ("0.25", "2:4"),
     ),
+    "pooled": _Run(
+        Scene(
+            about="Three institutions pool second moments, a round a layer; celle vanishes from the first between the "
+            "diagonals and the rest, and is back in the second.",
+            capacities=("1", "1", "1"),
+            parameters={"minimum_cohort": 3, "minimum_contributors": 2, "dropout_margin": 1, "digits_per_word": 6},
+            vanishing={"celle": ("proofs", "votes", 0)},
+            pooling=Pooling(
+                "each layer",
+                (
+                    Shared(0, 6, ((3, "float32"),), 20),
+                    Shared(0, 18, ((2, "bfloat16"),), 20, matrix=True),
+                    Shared(1, 6, ((2, "float16"), (3, "float32")), 20, matrix=True),
+                ),
+            ),
+        ),
+        ("0.5",),
+    ),
 }
 
 
@@ -106,11 +126,13 @@ def play_run(name: str) -> Played:
     if run.scene.custodian:
         public = charter["votes"]["custodian"]["public_key"]
         charter["votes"] = votes_of(name, public, len(run.schedule))
+    rounds = Charter.model_validate_json(json.dumps(charter)).rounds
     weights, institutions = given["weights"], given["institutions"]
     files, blobs, envelopes, stated = {}, dict[str, Any](), list[Json](), list[list[str]]()
     before: Stage | None = None
     with TemporaryDirectory() as folder:
-        for number, pattern in enumerate(run.schedule):
+        for number in range(rounds):
+            pattern = run.schedule[number * len(run.schedule) // rounds]
             scene = replace(run.scene, pattern=pattern, vanishing={} if number else run.scene.vanishing)
             if number:
                 rng = np.random.default_rng(number)

@@ -22,6 +22,7 @@ from fedspallm_secure.charter import Charter, CkksVotes, Policy, Tensor
 from fedspallm_secure.messages import Envelope, Identity, canonical
 from fedspallm_secure.rounds import (
     AddingUp,
+    After,
     CoordinatorRound,
     InstitutionRound,
     LocalTelemetry,
@@ -86,9 +87,9 @@ class Stage:
             name: Identity(name, Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key)))
             for name, key in given["signing"].items()
         }
-        base = LayerStore(folder / "base")
-        self._write(base, given["weights"], None)
-        public = PublicWeights(base)
+        self._base = LayerStore(folder / "base")
+        self._write(self._base, given["weights"], None)
+        public = PublicWeights(self._base)
         for tensor in self.charter.base.pruned if before is None else ():
             public.check(tensor)
         server = self.identities[self.charter.server]
@@ -106,14 +107,17 @@ class Stage:
         if before is not None:
             self.views, self._witness = before.views, before._witness
         for name, own in given["institutions"].items():
-            pruned = LayerStore(folder / name)
-            self._write(pruned, own["pruned"], own["kept"])
+            prepared = LayerStore(folder / name)
+            if "moments" in own:
+                self._write_moments(prepared, own["moments"])
+            else:
+                self._write(prepared, own["pruned"], own["kept"])
             source = entropy(name) if entropy is not None else drawn(bytes.fromhex(own["entropy"]))
             self.institutions[name] = InstitutionRound(
                 self.plan,
                 Member(self.identities[name], source, Journal(), self.views[name], ANY_CHARTER),
                 public,
-                pruned,
+                prepared,
                 LocalTelemetry(own["tokens"], own["loss"] / _MILLION),
                 self.blobs,
                 None,
@@ -132,9 +136,10 @@ class Stage:
         return made | {name: recipe for name, recipe in self.ciphertexts.items() if name in made}
 
     def weights(self) -> dict[str, str]:
-        """The new model's pruned tensors, as hexadecimal bytes."""
+        """The pruned tensors of the model after the round, as hexadecimal bytes."""
+        after = After(self._base, self.model, self.charter.layers_of(self.plan.context.round))
         return {
-            tensor.name: np.ascontiguousarray(self.model.weights(tensor.layer, tensor.name)).tobytes().hex()
+            tensor.name: np.ascontiguousarray(after.weights(tensor.layer, tensor.name)).tobytes().hex()
             for tensor in self.charter.base.pruned
         }
 
@@ -190,6 +195,18 @@ class Stage:
             masks = None if kept is None else {one.name: _mask(one, kept[one.name]) for one in tensors}
             store.write(layer, {one.name: _matrix(one, weights[one.name]) for one in tensors}, masks)
 
+    def _write_moments(self, store: LayerStore, moments: Mapping[str, str]) -> None:
+        tensors = {one.name: one for one in self.charter.base.pruned}
+        for layer in range(self.charter.base.layers):
+            store.write(
+                layer,
+                {
+                    lane: _moment(tensors[lane].columns, data)
+                    for lane, data in moments.items()
+                    if tensors[lane].layer == layer
+                },
+            )
+
 
 def listed(deliveries: Sequence[Delivery]) -> Iterator[tuple[list[str], Envelope]]:
     """What the server sends, each envelope once with all who get it."""
@@ -215,6 +232,11 @@ def drawn(data: bytes) -> Entropy:
 
 def _matrix(tensor: Tensor, data: str) -> NDArray[Any]:
     return np.frombuffer(bytes.fromhex(data), DTYPES[tensor.dtype]).reshape(tensor.rows, tensor.columns)
+
+
+def _moment(inputs: int, data: str) -> NDArray[np.float64]:
+    numbers = np.frombuffer(bytes.fromhex(data), "<f8")
+    return numbers if numbers.size == inputs else numbers.reshape(inputs, inputs)
 
 
 def _mask(tensor: Tensor, bits: str) -> NDArray[np.bool_]:

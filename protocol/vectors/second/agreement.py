@@ -2,132 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from math import floor
 from typing import Any
 
+from protocol.vectors.second.charter import check_members, pattern, statistics
 from protocol.vectors.second.ckks import Parameters, choose
-from protocol.vectors.second.encoding import (
-    count,
-    decimal,
-    digest,
-    hex32,
-    lane_name,
-    listed,
-    mapping,
-    members,
-    name,
-    nullable,
-    one_of,
-    open_envelope,
-    parse,
-)
+from protocol.vectors.second.encoding import digest, open_envelope
 from protocol.vectors.second.graph import drawn_order, make_graph, quorum
-from protocol.vectors.second.packing import Packing, values_packing, votes_packing
-from protocol.vectors.second.refusal import CheckError, require
+from protocol.vectors.second.packing import Packing, moments_packing, values_packing, votes_packing
+from protocol.vectors.second.refusal import require
 
-__all__ = ["Group", "Lane", "Round", "assign_layers", "check_charter", "read_charter"]
+__all__ = ["Group", "Lane", "Round", "assign_layers", "check_charter"]
 
 _TELEMETRY = "fedspallm-secure/telemetry"
-_SPARSITY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?|[0-9]{1,18}/[1-9][0-9]{0,17}")
-_N_OF_M = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
-
-_masked = members(backend=one_of("masked"))
-_encrypted = members(backend=one_of("ckks"), custodian=members(name=name, public_key=hex32), contexts=listed(hex32))
-
-_charter = members(
-    version=one_of("fedspallm-secure/charter/v1"),
-    run=name,
-    server=name,
-    server_key=hex32,
-    roster=listed(members(name=name, public_key=hex32, capacity=decimal)),
-    method=one_of("sparsegpt", "wanda", "magnitude"),
-    schedule=listed(lambda value: isinstance(value, str)),
-    beacon=hex32,
-    base=members(
-        layers=count,
-        pruned=listed(
-            members(
-                name=lane_name,
-                layer=count,
-                rows=count,
-                columns=count,
-                dtype=one_of("float32", "float16", "bfloat16"),
-                digest=hex32,
-            )
-        ),
-        rest=mapping(lane_name, hex32),
-    ),
-    parameters=members(
-        minimum_cohort=count,
-        minimum_contributors=count,
-        dropout_margin=count,
-        colluders=count,
-        dropouts=count,
-        digits_per_word=count,
-        clip=decimal,
-    ),
-    votes=lambda value: _masked(value) or _encrypted(value),
-    witness=nullable(members(name=name, public_key=hex32)),
-)
-
-
-def read_charter(text: str) -> dict[str, Any]:
-    """G1: the charter in `text`."""
-    try:
-        charter = parse(text)
-    except ValueError as error:
-        raise CheckError("G1", str(error)) from error
-    require("G1", _charter(charter))
-    return dict(charter)
 
 
 def check_charter(charter: Mapping[str, Any], round_index: int = 0) -> None:
-    """G1 to G12, and G16."""
-    require("G1", _charter(charter))
-    clients = [(member["name"], member["public_key"]) for member in charter["roster"]]
-    everybody = [(charter["server"], charter["server_key"]), *clients]
-    votes, witness = charter["votes"], charter["witness"]
-    if votes["backend"] == "ckks":
-        everybody.append((votes["custodian"]["name"], votes["custodian"]["public_key"]))
-    if witness is not None and (witness["name"], witness["public_key"]) not in clients:
-        everybody.append((witness["name"], witness["public_key"]))
-    require("G2", all(len(set(column)) == len(everybody) for column in zip(*everybody, strict=True)))
-    base, numbers = charter["base"], charter["parameters"]
-    tensors = [*(tensor["name"] for tensor in base["pruned"]), *base["rest"]]
-    require("G3", len(set(tensors)) == len(tensors))
-    require("G3", len({tensor["layer"] for tensor in base["pruned"]}) == base["layers"])
-    require("G3", all(tensor["layer"] < base["layers"] for tensor in base["pruned"]))
-    c, smallest = numbers["colluders"], numbers["minimum_cohort"]
-    require("G4", numbers["minimum_contributors"] >= c + 2)
-    require("G5", smallest >= numbers["minimum_contributors"] + numbers["dropout_margin"])
-    require("G6", smallest - numbers["dropouts"] >= quorum(smallest, c))
-    require("G7", len(clients) >= smallest)
-    patterns = [_pattern(text) for text in charter["schedule"]]
-    require("G8", len(patterns) > 0 and all(pattern is not None for pattern in patterns))
-    sparsities = [pattern[0] for pattern in patterns if pattern is not None]
-    require("G8", all(earlier <= later for earlier, later in pairwise(sparsities)))
-    if votes["backend"] == "ckks":
-        require("G16", len(votes["contexts"]) == len(set(votes["contexts"])) == len(patterns))
-    groups = [pattern[1] for pattern in patterns if pattern is not None and pattern[1] > 1]
-    require("G9", not any(tensor["columns"] % group for group in groups for tensor in base["pruned"]))
-    require("G10", charter["method"] != "sparsegpt" or Fraction(numbers["clip"]) > 0)
+    """G1 to G12, and G16 to G22."""
+    check_members(charter)
     the_round = Round(dict(charter), round_index)
     require("G12", all(lane.packing[which].exists() for lane in the_round.lanes for which in ("votes", "values")))
-
-
-def _pattern(text: str) -> tuple[Fraction, int] | None:
-    """Sparsity, and M of N:M or 1."""
-    if found := _N_OF_M.fullmatch(text):
-        n, m = int(found[1]), int(found[2])
-        return (Fraction(m - n, m), m) if 1 <= n < m else None
-    sparsity = Fraction(text) if _SPARSITY.fullmatch(text) else Fraction(0)
-    return (sparsity, 1) if 0 < sparsity < 1 else None
 
 
 def assign_layers(
@@ -150,13 +48,14 @@ def assign_layers(
 
 @dataclass(frozen=True)
 class Lane:
-    """One lane; `packing` by sum."""
+    """One lane; `length` is in votes, `packing` by sum, `tensors` are those whose weights it decides."""
 
     index: int
     name: str
     length: int
     cohort: tuple[int, ...]
     packing: Mapping[str, Packing]
+    tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -190,11 +89,15 @@ class Round:
         self.roster = [member["name"] for member in charter["roster"]]
         self.everybody = frozenset(range(len(self.roster)))
         self.changes_weights = charter["method"] == "sparsegpt"
-        pattern = _pattern(charter["schedule"][index])
-        assert pattern is not None
-        base = charter["base"]
+        base, self.statistics = charter["base"], statistics(charter)
         self.start = start or digest({one["name"]: one["digest"] for one in base["pruned"]} | base["rest"])
-        self.sparsity, self.group_of_columns = pattern
+        self.layers, stage = range(base["layers"]), index
+        if self.statistics is not None and self.statistics["exchange"] == "each layer":
+            stage, layer = divmod(index, base["layers"])
+            self.layers = range(layer, layer + 1)
+        found = pattern(charter["schedule"][stage])
+        assert found is not None
+        self.sparsity, self.group_of_columns = found
         self.custodian: str | None = None
         if charter["votes"]["backend"] == "ckks":
             self.custodian = charter["votes"]["custodian"]["name"]
@@ -219,20 +122,41 @@ class Round:
 
     @cached_property
     def lanes(self) -> list[Lane]:
-        """The tensors' lanes, and the telemetry's as the last one where votes are masked."""
-        lanes = []
-        for index, tensor in enumerate(self.charter["base"]["pruned"]):
-            cohort = self.cohorts[tensor["layer"]]
-            packing = {
-                "votes": votes_packing(len(cohort)),
-                "values": values_packing(len(cohort), self.parameters["digits_per_word"]),
-            }
-            lanes.append(Lane(index, tensor["name"], tensor["rows"] * tensor["columns"], cohort, packing))
+        """Those that decide weights, and the telemetry's as the last one where votes are masked."""
+        lanes = self._of_weights() if self.statistics is None else self._of_moments(self.statistics)
         if self.custodian is not None:
             return lanes
         wide = Packing(len(self.roster), 2**28 - 1, 1)
         everybody = tuple(sorted(self.everybody))
-        return [*lanes, Lane(len(lanes), _TELEMETRY, 2, everybody, {"votes": wide, "values": wide})]
+        return [*lanes, Lane(len(lanes), _TELEMETRY, 2, everybody, {"votes": wide, "values": wide}, ())]
+
+    def _of_weights(self) -> list[Lane]:
+        lanes = []
+        for index, tensor in enumerate(self.charter["base"]["pruned"]):
+            cohort = self.cohorts[tensor["layer"]]
+            k = self.parameters["digits_per_word"]
+            packing = {"votes": votes_packing(len(cohort)), "values": values_packing(len(cohort), k)}
+            length = tensor["rows"] * tensor["columns"]
+            lanes.append(Lane(index, tensor["name"], length, cohort, packing, (tensor["name"],)))
+        return lanes
+
+    def _of_moments(self, pooled: Mapping[str, Any]) -> list[Lane]:
+        """Section 22.1."""
+        lanes: list[Lane] = []
+        for one in pooled["inputs"]:
+            first = self.tensor(one["tensors"][0])
+            if first["layer"] in self.layers:
+                cohort = self.cohorts[first["layer"]]
+                k = self.parameters["digits_per_word"]
+                packing = {"votes": moments_packing(len(cohort), 1), "values": moments_packing(len(cohort), k)}
+                names = tuple(one["tensors"])
+                lanes.append(Lane(len(lanes), first["name"], first["columns"], cohort, packing, names))
+        return lanes
+
+    def tensor(self, name: str) -> dict[str, Any]:
+        """What the charter says of a pruned tensor."""
+        found: dict[str, Any] = next(one for one in self.charter["base"]["pruned"] if one["name"] == name)
+        return found
 
     @cached_property
     def ckks(self) -> Parameters:
@@ -245,8 +169,8 @@ class Round:
 
     @property
     def tensors(self) -> list[Lane]:
-        """The lanes that carry weights."""
-        return self.lanes[: len(self.charter["base"]["pruned"])]
+        """The lanes that decide weights."""
+        return [lane for lane in self.lanes if lane.tensors]
 
     @cached_property
     def groups(self) -> list[Group]:

@@ -9,8 +9,9 @@ from protocol.vectors.second.agreement import Lane, Round
 from protocol.vectors.second.encoding import canonical
 from protocol.vectors.second.encrypted import counted_in
 from protocol.vectors.second.log import Log
-from protocol.vectors.second.outcome import Outcome, words_of
+from protocol.vectors.second.outcome import Outcome
 from protocol.vectors.second.products import check_proofs, totals
+from protocol.vectors.second.published import words_of
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.server import Server
 from protocol.vectors.second.unmasking import Unmasking
@@ -95,7 +96,7 @@ class _Auditor(Server):
         """C31 and C32."""
         votes = sums if self._which == "votes" else self._published["votes"]
         values = sums if self._which == "values" else None
-        self._outcome.weights(votes, values, self._participation)
+        self._outcome.possible(votes, values, self._participation)
 
     def _send_verdict(self, message: tuple[list[str], dict[str, Any]]) -> list[tuple[list[str], dict[str, Any]]]:
         body, sums = self._round.open(message[1]), self._published[self._which]

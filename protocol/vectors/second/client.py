@@ -11,9 +11,10 @@ from protocol.vectors.second.agreement import Group, Lane, Round
 from protocol.vectors.second.encoding import digest
 from protocol.vectors.second.encrypted import commitments, counted_in
 from protocol.vectors.second.log import View
-from protocol.vectors.second.outcome import Outcome, blob_of
+from protocol.vectors.second.outcome import Outcome
 from protocol.vectors.second.participation import Participation
 from protocol.vectors.second.products import check_proofs, public_vector, totals
+from protocol.vectors.second.published import blob_of
 from protocol.vectors.second.quorum import check_quorum
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.secrets import Exchange, Institution, one_each
@@ -303,13 +304,8 @@ class Client:
         if lane not in self._round.tensors:
             return list(mine.telemetry) if which == "votes" else self._clipped()
         if which == "votes":
-            return [int(stays) for stays in mine.kept[lane.name]]
-        return self._changes(lane)
-
-    def _changes(self, lane: Lane) -> list[int]:
-        mine, matrix = self._institution, self._outcome.matrices[lane.index]
-        positions = self._outcome.positions(lane, self._published["votes"], self._participation)
-        return matrix.changes(mine.pruned[lane.name], mine.kept[lane.name], positions)
+            return self._outcome.votes(mine, lane)
+        return self._outcome.values(mine, lane, self._published["votes"], self._participation)
 
     def _clipped(self) -> list[int]:
         """Telemetry with the values."""
@@ -317,7 +313,7 @@ class Client:
         for lane in self._round.lanes_of(self._index):
             if lane not in self._round.tensors:
                 continue
-            digits = self._changes(lane)
+            digits = self._digits(lane, "values")
             entries += len(digits)
             at_bound += sum(digit in (0, lane.packing["values"].q) for digit in digits)
         return [round(at_bound * 10**6 / entries) if entries else 0, int(entries > 0)]

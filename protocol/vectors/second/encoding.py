@@ -16,6 +16,7 @@ from protocol.vectors.second.refusal import CheckError, require
 
 __all__ = [
     "PAYLOAD_TYPE",
+    "Form",
     "base64_text",
     "canonical",
     "count",
@@ -40,6 +41,8 @@ __all__ = [
 
 PAYLOAD_TYPE = "application/vnd.fedspallm-secure.message.v1+json"
 
+_plain = json.JSONEncoder(ensure_ascii=False).encode
+
 Form = Callable[[Any], bool]
 """Whether a parsed JSON value is of a type."""
 
@@ -53,7 +56,7 @@ def canonical(value: Any) -> bytes:
         return b"[" + b",".join(canonical(item) for item in value) + b"]"
     if isinstance(value, float):
         raise ValueError("a number that is not whole")
-    return json.dumps(value, ensure_ascii=False).encode()
+    return _plain(value).encode()
 
 
 def digest(value: Any) -> str:

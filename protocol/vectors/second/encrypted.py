@@ -10,8 +10,8 @@ from protocol.vectors.second import ckks
 from protocol.vectors.second.agreement import Lane, Round
 from protocol.vectors.second.encoding import digest, open_envelope
 from protocol.vectors.second.log import Log, View
-from protocol.vectors.second.outcome import blob_of, words_of
 from protocol.vectors.second.participation import Participation
+from protocol.vectors.second.published import blob_of, words_of
 from protocol.vectors.second.quorum import check_quorum
 from protocol.vectors.second.refusal import CheckError, require
 

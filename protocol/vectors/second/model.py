@@ -13,12 +13,13 @@ from typing import Any
 from protocol.vectors.second.agreement import Round
 from protocol.vectors.second.encoding import digest
 
-__all__ = ["Matrix", "model_digest", "tensor_digest"]
+__all__ = ["Matrix", "decode", "encode", "model_digest", "tensor_digest"]
 
-_FORMATS = {"float32": "f", "float16": "e"}
+_FORMATS = {"float64": "d", "float32": "f", "float16": "e"}
 
 
-def _decode(data: bytes, dtype: str) -> list[float]:
+def decode(data: bytes, dtype: str) -> list[float]:
+    """Weights as numbers."""
     if dtype == "bfloat16":
         halves = struct.unpack(f"<{len(data) // 2}H", data)
         return [struct.unpack("<f", struct.pack("<I", half << 16))[0] for half in halves]
@@ -26,7 +27,8 @@ def _decode(data: bytes, dtype: str) -> list[float]:
     return list(struct.unpack(f"<{len(data) // size}{_FORMATS[dtype]}", data))
 
 
-def _encode(values: Sequence[float], dtype: str) -> bytes:
+def encode(values: Sequence[float], dtype: str) -> bytes:
+    """Numbers as weights, rounded."""
     if dtype != "bfloat16":
         return struct.pack(f"<{len(values)}{_FORMATS[dtype]}", *values)
     halves = []
@@ -68,7 +70,7 @@ class Matrix:
     Q: int
 
     def __post_init__(self) -> None:
-        self.W = _decode(self.data, self.tensor["dtype"])
+        self.W = decode(self.data, self.tensor["dtype"])
         columns = self.tensor["columns"]
         self.rows = [self.W[start : start + columns] for start in range(0, len(self.W), columns)]
         clip = Fraction(self.the_round.parameters["clip"])
@@ -102,7 +104,7 @@ class Matrix:
 
     def changes(self, new: bytes, voted: Sequence[bool], positions: Sequence[int]) -> list[int]:
         """One client's digits of values."""
-        own = _decode(new, self.tensor["dtype"])
+        own = decode(new, self.tensor["dtype"])
         digits = []
         for j in positions:
             step = self.steps[j // self.tensor["columns"]]
@@ -118,12 +120,12 @@ class Matrix:
         """The new weights' bytes; `sums` None where no weight changes."""
         kept = self.kept(counts)
         if sums is None:
-            return _encode([w if stays else 0.0 for w, stays in zip(self.W, kept, strict=True)], self.tensor["dtype"])
+            return encode([w if stays else 0.0 for w, stays in zip(self.W, kept, strict=True)], self.tensor["dtype"])
         result = [w + 0.0 if stays else 0.0 for w, stays in zip(self.W, kept, strict=True)]
         for j, S in zip(self.eligible(counts, bar), sums, strict=True):
             step = self.steps[j // self.tensor["columns"]]
             result[j] = (S - n * self.Q) * step / counts[j] + self.W[j] + 0.0
-        return _encode(result, self.tensor["dtype"])
+        return encode(result, self.tensor["dtype"])
 
 
 def _scales(row: Sequence[float]) -> tuple[float, float]:

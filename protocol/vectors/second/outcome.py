@@ -1,30 +1,21 @@
-"""What published sums mean, lane by lane: section 6.2's digits, section 14's lengths and model."""
+"""What sums mean, lane by lane: sections 14 and 22."""
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from protocol.vectors.second.agreement import Lane, Round
-from protocol.vectors.second.model import Matrix, model_digest
+from protocol.vectors.second.averaged import Averaged
+from protocol.vectors.second.model import model_digest
 from protocol.vectors.second.participation import Participation
-from protocol.vectors.second.refusal import require
+from protocol.vectors.second.pooled import Pooled
+from protocol.vectors.second.published import Published
+from protocol.vectors.second.secrets import Institution
 
-__all__ = ["Outcome", "blob_of", "words_of"]
+__all__ = ["Outcome"]
 
-
-def blob_of(words: Sequence[int]) -> bytes:
-    """Words as bytes."""
-    return struct.pack(f"<{len(words)}Q", *words)
-
-
-def words_of(check: str, blob: Mapping[str, Any], blobs: Mapping[str, bytes]) -> list[int]:
-    """C29 or S11: the words of a lane that a message names."""
-    data = blobs.get(blob["blob"], b"")
-    require(check, hashlib.sha256(data).hexdigest() == blob["blob"] and len(data) == 8 * blob["words"])
-    return list(struct.unpack(f"<{blob['words']}Q", data))
+_Sums = Mapping[str, Any]
 
 
 class Outcome:
@@ -38,53 +29,43 @@ class Outcome:
 
     def __init__(self, the_round: Round, weights: Mapping[str, bytes], blobs: Mapping[str, bytes]) -> None:
         self._round = the_round
-        self._blobs = blobs
-        self.matrices = [
-            Matrix(the_round, tensor, weights[tensor["name"]], lane.packing["values"].q // 2)
-            for lane, tensor in zip(the_round.lanes, the_round.charter["base"]["pruned"], strict=False)
-        ]
+        self._start = weights
+        self._published = Published(blobs)
+        meaning = Averaged if the_round.statistics is None else Pooled
+        self._meaning: Averaged | Pooled = meaning(the_round, weights, self._published)
 
     def digits(self, lane: Lane, which: str, blob: Mapping[str, Any], length: int) -> list[int]:
         """C29, C30: the digits of a published lane."""
-        found = lane.packing[which].unpack(words_of("C29", blob, self._blobs), length)
-        require("C30", found is not None, lane.name)
-        return found or []
+        return self._published.digits(lane, which, blob, length)
 
-    def counts(self, lane: Lane, sums: Mapping[str, Any], participation: Participation) -> list[int]:
-        """C31: the votes of one tensor's lane."""
-        counts = self.digits(lane, "votes", sums["lanes"][lane.index], lane.length)
-        require("C31", all(count <= participation.number(lane, "votes") for count in counts), lane.name)
-        return counts
+    def votes(self, mine: Institution, lane: Lane) -> list[int]:
+        """An institution's digits of a lane that decides weights."""
+        return self._meaning.votes(mine, lane)
 
-    def positions(self, lane: Lane, sums: Mapping[str, Any], participation: Participation) -> list[int]:
-        """The eligible positions of one tensor's lane."""
-        counts = self.counts(lane, sums, participation)
-        return self.matrices[lane.index].eligible(counts, participation.bar(self._round.group_of(lane)))
+    def values(self, mine: Institution, lane: Lane, counts: _Sums, participation: Participation) -> list[int]:
+        """The same, of the second sum."""
+        return self._meaning.values(mine, lane, counts, participation)
 
-    def lengths(self, sums: Mapping[str, Any], participation: Participation) -> list[int]:
+    def lengths(self, counts: _Sums, participation: Participation) -> list[int]:
         """Digits of each lane in values."""
-        tensors = self._round.tensors
-        lengths = [len(self.positions(lane, sums, participation)) for lane in tensors]
-        return [*lengths, *(lane.length for lane in self._round.lanes[len(tensors) :])]
+        self.possible(counts, None, participation)
+        return [
+            self._meaning.length(lane, counts, participation) if lane.tensors else lane.length
+            for lane in self._round.lanes
+        ]
 
-    def weights(
-        self, counts: Mapping[str, Any], values: Mapping[str, Any] | None, participation: Participation
-    ) -> dict[str, bytes]:
-        """C32, and the new weights, from `sums` of votes and of values or None."""
-        new = {}
-        for lane, matrix in zip(self._round.lanes, self.matrices, strict=False):
-            votes, bar = self.counts(lane, counts, participation), participation.bar(self._round.group_of(lane))
-            sums, n = None, 0
-            if values is not None:
-                positions = matrix.eligible(votes, bar)
-                sums, n = (
-                    self.digits(lane, "values", values["lanes"][lane.index], len(positions)),
-                    participation.number(lane, "values"),
-                )
-                require("C32", matrix.fits(sums, votes, positions, n), lane.name)
-            new[lane.name] = matrix.new(votes, bar, sums, n)
+    def possible(self, counts: _Sums, values: _Sums | None, participation: Participation) -> None:
+        """C31, C32."""
+        for lane in self._round.tensors:
+            self._meaning.possible(lane, counts, values, participation)
+
+    def weights(self, counts: _Sums, values: _Sums | None, participation: Participation) -> dict[str, bytes]:
+        """C31, C32, C52, and the weights after the round, from `sums` of votes and of values or None."""
+        new = {tensor["name"]: self._start[tensor["name"]] for tensor in self._round.charter["base"]["pruned"]}
+        for lane in self._round.tensors:
+            new |= self._meaning.new(lane, counts, values, participation)
         return new
 
-    def model(self, counts: Mapping[str, Any], values: Mapping[str, Any] | None, participation: Participation) -> str:
+    def model(self, counts: _Sums, values: _Sums | None, participation: Participation) -> str:
         """The model's digest."""
         return model_digest(self._round, self.weights(counts, values, participation))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Packing", "values_packing", "votes_packing"]
+__all__ = ["Packing", "moments_packing", "values_packing", "votes_packing"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,18 @@ def votes_packing(n: int) -> Packing:
 
 def values_packing(n: int, k: int) -> Packing:
     """The largest Q that k digits a word allow; it may not exist."""
-    Q, step = 0, 2**23
+    return Packing(n, 2 * _largest(n, k, 2**23), k)
+
+
+def moments_packing(n: int, k: int) -> Packing:
+    """The same, of entries of second moments."""
+    return Packing(n, 2 * _largest(n, k, min(2**51, (2**60 - 1) // (2 * n))), k)
+
+
+def _largest(n: int, k: int, most: int) -> int:
+    Q, step = 0, 2**51
     while step:
-        if Q + step <= 2**23 and Packing(n, 2 * (Q + step), k).exists():
+        if Q + step <= most and Packing(n, 2 * (Q + step), k).exists():
             Q += step
         step //= 2
-    return Packing(n, 2 * Q, k)
+    return Q

@@ -8,7 +8,7 @@ from typing import Any
 
 from protocol.vectors.second import ckks
 from protocol.vectors.second.encoding import canonical, parse
-from protocol.vectors.second.outcome import blob_of
+from protocol.vectors.second.published import blob_of
 
 __all__ = ["payload", "recipe"]
 

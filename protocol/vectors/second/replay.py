@@ -13,7 +13,7 @@ from protocol.vectors.second.client import Client
 from protocol.vectors.second.encoding import seal
 from protocol.vectors.second.encrypted import count
 from protocol.vectors.second.log import Log, View
-from protocol.vectors.second.model import tensor_digest
+from protocol.vectors.second.model import decode, tensor_digest
 from protocol.vectors.second.note import origin_of
 from protocol.vectors.second.outcome import Outcome
 from protocol.vectors.second.payloads import payload, recipe
@@ -137,8 +137,9 @@ class Replay:
             name,
             self._signing[name],
             bytes.fromhex(own["entropy"]),
-            {tensor: [bit == "1" for bit in bits] for tensor, bits in own["kept"].items()},
-            {tensor: bytes.fromhex(data) for tensor, data in own["pruned"].items()},
+            {tensor: [bit == "1" for bit in bits] for tensor, bits in own.get("kept", {}).items()},
+            {tensor: bytes.fromhex(data) for tensor, data in own.get("pruned", {}).items()},
+            {lane: decode(bytes.fromhex(data), "float64") for lane, data in own.get("moments", {}).items()},
             (own["tokens"], own["loss"]),
             self._ciphertexts(own),
         )

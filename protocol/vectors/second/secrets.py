@@ -19,8 +19,9 @@ class Institution:
         name: its own.
         signing: Ed25519 private key.
         entropy: what its random generator will give, in order.
-        kept: tensor's name -> its own mask.
-        pruned: tensor's name -> bytes of its own pruned weights.
+        kept: tensor's name -> its own mask; none where statistics are pooled.
+        pruned: tensor's name -> bytes of its own pruned weights; none where statistics are pooled.
+        moments: lane's name -> its own second moment, row by row, or the diagonal; none where weights are averaged.
         telemetry: tokens, and loss in millionths of a nat.
         ciphertexts: tensor's name -> its encrypted votes; none where votes are masked.
     """
@@ -30,6 +31,7 @@ class Institution:
     entropy: bytes
     kept: dict[str, list[bool]]
     pruned: dict[str, bytes]
+    moments: dict[str, list[float]]
     telemetry: tuple[int, int]
     ciphertexts: dict[str, bytes]
 

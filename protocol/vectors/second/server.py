@@ -14,8 +14,9 @@ from protocol.vectors.second.encrypted import check_counted_lanes, check_encrypt
 from protocol.vectors.second.graph import quorum
 from protocol.vectors.second.log import Log
 from protocol.vectors.second.model import model_digest
-from protocol.vectors.second.outcome import Outcome, blob_of, words_of
+from protocol.vectors.second.outcome import Outcome
 from protocol.vectors.second.participation import Participation
+from protocol.vectors.second.published import blob_of, words_of
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.secrets import one_each
 from protocol.vectors.second.unmasking import Unmasking, owed

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.vectors.second.agreement import Round, check_charter, read_charter
+from protocol.vectors.second.agreement import Round, check_charter
 from protocol.vectors.second.auditor import Entry, IncompleteError, replay
+from protocol.vectors.second.charter import read_charter, rounds
 from protocol.vectors.second.encoding import canonical, open_envelope
 from protocol.vectors.second.log import Log
 from protocol.vectors.second.model import tensor_digest
@@ -74,11 +75,11 @@ def _raw(blobs: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _charter(held: _Evidence) -> Json:
-    """T1 with G1 to G12 and G16, T2 with G13 to G15."""
+    """T1 with G1 to G12 and G16 to G22, T2 with G13 to G15."""
     text = held.files.get("charter.json", "")
     charter = read_charter(text)
     require("T1", canonical(charter).decode() == text)
-    for number in range(max(1, len(charter["schedule"]))):
+    for number in range(max(1, rounds(charter))):
         check_charter(charter, number)
     text = held.files.get("charter.signatures.json", "")
     try:
@@ -105,7 +106,7 @@ def _log(held: _Evidence, charter: Json) -> tuple[list[Entry], Log]:
             raise CheckError("T3", str(error)) from error
         body = open_envelope(envelope, whole.keys, whole.digest, None)
         before = entries[-1][1]["round"] if entries else 0
-        require("T4", before <= body["round"] < len(charter["schedule"]), f"entry {len(entries)}")
+        require("T4", before <= body["round"] < rounds(charter), f"entry {len(entries)}")
         entries.append((envelope, body))
     log = Log(origin_of(whole.digest), b"")
     for envelope, body in entries:
@@ -125,7 +126,7 @@ def _follow(held: _Evidence, charter: Json, entries: list[Entry], full: bool) ->
         require("C44", tensor_digest(data, tensor["dtype"], tensor["rows"], tensor["columns"]) == tensor["digest"])
     weights, start = dict(held.base), ""
     log = Log(origin_of(Round(charter, 0).digest), b"")
-    for number in range(len(charter["schedule"])):
+    for number in range(rounds(charter)):
         of_round = [entry for entry in entries if entry[1]["round"] == number]
         try:
             start, weights = replay(Round(charter, number, start), of_round, weights, held.blobs, log, full)
@@ -144,7 +145,7 @@ def _check_notes(held: _Evidence, charter: Json, entries: list[Entry], log: Log)
     """T6 and T7 of every round."""
     whole = Round(charter, 0)
     origin = origin_of(whole.digest)
-    for number in range(len(charter["schedule"])):
+    for number in range(rounds(charter)):
         text = held.files.get(f"checkpoints/{number + 1:04}.note")
         if text is None:
             held.missing.append("a checkpoint")

@@ -8,8 +8,8 @@ from typing import Any
 from protocol.vectors.second.agreement import Round
 from protocol.vectors.second.encoding import digest
 from protocol.vectors.second.log import View
-from protocol.vectors.second.outcome import words_of
 from protocol.vectors.second.participation import Participation
+from protocol.vectors.second.published import words_of
 from protocol.vectors.second.refusal import CheckError, require
 from protocol.vectors.second.unmasking import Unmasking, owed
 
