@@ -23,7 +23,7 @@ __all__ = ["sample_layers"]
 
 
 def sample_layers(
-    shares: Sequence[Fraction], layers: int, minimum_cohort: int, beacon: bytes, round_index: int
+    shares: Sequence[Fraction], layers: int, minimum_cohort: int, beacon: bytes, position: int
 ) -> tuple[tuple[int, ...], ...]:
     """The cohort of every decoder layer.
 
@@ -32,7 +32,7 @@ def sample_layers(
         layers: L, number of decoder layers.
         minimum_cohort: fewest clients a layer must get.
         beacon: public randomness.
-        round_index: each round draws anew.
+        position: of the pattern in the schedule; each pattern draws anew.
 
     Returns:
         For each layer the indices of its clients, ascending.
@@ -52,11 +52,11 @@ def sample_layers(
             f"institutions each need {minimum_cohort * layers}.",
             "Raise capacities, add institutions, or lower the minimum cohort.",
         )
-    ring = drawn_order("layers", beacon, round_index, layers)
+    ring = drawn_order("layers", beacon, position, layers)
     cohorts: list[list[int]] = [[] for _ in range(layers)]
-    position = 0
-    for client in drawn_order("clients", beacon, round_index, len(shares)):
+    begin = 0
+    for client in drawn_order("clients", beacon, position, len(shares)):
         for offset in range(quotas[client]):
-            cohorts[ring[(position + offset) % layers]].append(client)
-        position += quotas[client]
+            cohorts[ring[(begin + offset) % layers]].append(client)
+        begin += quotas[client]
     return tuple(tuple(sorted(cohort)) for cohort in cohorts)

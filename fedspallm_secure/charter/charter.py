@@ -264,9 +264,13 @@ class Charter(Frozen):
         """How many there are: one a pattern of the schedule, or one a pattern and decoder layer."""
         return len(self.schedule) * self._rounds_a_pattern
 
+    def position_of(self, round_index: int) -> int:
+        """Where the round's pattern stands in the schedule."""
+        return round_index // self._rounds_a_pattern
+
     def pattern_of(self, round_index: int) -> Pattern:
         """What a round's mask satisfies."""
-        return self.patterns[round_index // self._rounds_a_pattern]
+        return self.patterns[self.position_of(round_index)]
 
     def layers_of(self, round_index: int) -> range:
         """The decoder layers that a round prunes."""

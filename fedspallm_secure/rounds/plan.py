@@ -93,7 +93,7 @@ def plan_round(charter: Charter, round_index: int, start: str | None = None) -> 
         charter.base.layers,
         charter.parameters.minimum_cohort,
         bytes.fromhex(charter.beacon),
-        round_index,
+        charter.position_of(round_index),
     )
     layers = charter.layers_of(round_index)
     cohorts = tuple(cohort if layer in layers else () for layer, cohort in enumerate(drawn))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedspallm_secure.aggregation import DiagonalQuantiser, MatrixQuantiser, prune_from_diagonal, prune_from_moment
-from fedspallm_secure.errors import RemoteProtocolError
+from fedspallm_secure.errors import NumericalError, RemoteProtocolError
 from fedspallm_secure.messages import LaneBlob, SumName
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
@@ -103,7 +103,11 @@ class PooledLanes:
             digits = self._digits(lane, "values", sums, length, participation)
             quantiser = self.matrix_quantiser(lane, counts, participation)
             moment = quantiser.decode(digits, participation.number(lane, "values"))
-            new = prune_from_moment(matrices, moment, self._plan.pattern, Fraction(pooled.damping), pooled.block)
+            damping = Fraction(pooled.damping)
+            try:
+                new = prune_from_moment(matrices, moment, self._plan.pattern, damping, pooled.block)
+            except NumericalError as error:
+                raise NumericalError(f"Lane {lane.name}: {error.problem}", error.todo) from error
         return {tensor.name: weight for tensor, weight in zip(tensors, new, strict=True)}
 
     def _sigma(self, lane: Lane) -> float:

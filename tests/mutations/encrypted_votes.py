@@ -47,8 +47,8 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "charter/gate.py",
         (
             (
-                "not len(contexts) == len(set(contexts)) == len(charter.schedule)",
-                "not len(contexts) == len(charter.schedule)",
+                "not len(contexts) == len(set(contexts)) == charter.rounds",
+                "not len(contexts) == charter.rounds",
             ),
         ),
         _GATE,
@@ -58,7 +58,7 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
         "charter/gate.py",
         (
             (
-                "not len(contexts) == len(set(contexts)) == len(charter.schedule)",
+                "not len(contexts) == len(set(contexts)) == charter.rounds",
                 "not len(contexts) == len(set(contexts))",
             ),
         ),

@@ -20,7 +20,7 @@ _CLIENT, _WHO, _MACHINE, _RHYTHM, _ROUNDS = (
     "secagg/participation.py",
     "secagg/server.py",
     "secagg/gathering.py",
-    "rounds/outcome.py",
+    "rounds/averaged.py",
 )
 
 
@@ -380,7 +380,9 @@ SUMS: tuple[Mutation, ...] = (
         _never("if not sums_fit_counts(digits, votes[eligible], quantiser.Q, clients):"),
         _DISHONEST,
     ),
-    Mutation("a published lane may have another length", _ROUNDS, _never("if words.size != due:"), _DISHONEST),
+    Mutation(
+        "a published lane may have another length", "rounds/published.py", _never("if words.size != due:"), _DISHONEST
+    ),
     Mutation("a word may be no sum of digits", "secagg/packing.py", _never("if beyond or rest.any():"), _PEER),
     Mutation("a lane may be another's length", "rounds/adding.py", _never("if words.size != total.size:"), _DISHONEST),
     Mutation("any base model will do", "rounds/public.py", _never("if found != tensor.digest:"), _DISHONEST),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -51,6 +51,8 @@ class Scenario:
         fates: roster index -> where this client fails; the others never do.
         seed: of all digits and keys.
         encrypted: whether votes are; who fails to unmask them then fails to release its ciphertexts.
+        longest: of each lane, how many digits its values sum has if as many voted as the bar, and none else; None where
+            positions are eligible one by one. Encrypted votes know only these.
     """
 
     clients: int
@@ -64,6 +66,7 @@ class Scenario:
     fates: Mapping[int, Fate]
     seed: int
     encrypted: bool = False
+    longest: tuple[int | None, ...] = ()
 
 
 def draw_scenario(random: Random) -> Scenario:
@@ -117,7 +120,7 @@ def _draw_rest(
     borne: int,
 ) -> Scenario:
     method: Method = random.choice(["sparsegpt", "sparsegpt", "wanda", "magnitude"])
-    return Scenario(
+    scenario = Scenario(
         clients=clients,
         lanes=tuple(lanes),
         method=method,
@@ -129,6 +132,13 @@ def _draw_rest(
         fates=_draw_fates(random, clients, method == "sparsegpt", parameters["dropout_margin"], borne),
         seed=random.randrange(2**32),
     )
+    return replace(scenario, longest=_draw_longest(Random(scenario.seed), len(lanes)))
+
+
+def _draw_longest(random: Random, lanes: int) -> tuple[int | None, ...]:
+    """None at all in two of three rounds."""
+    pooled = random.random() < 0.33
+    return tuple(random.choice([None, 0, 3, 78, 400]) if pooled else None for _ in range(lanes))
 
 
 def _draw_fates(random: Random, clients: int, values: bool, margin: int, borne: int) -> dict[int, Fate]:

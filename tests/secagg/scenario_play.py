@@ -43,7 +43,7 @@ class Play:
         survivors: of each sum that got so far, those whose lanes came; of encrypted votes, whose ciphertexts came too.
         releases: roster indices of all that handed over their ciphertexts, in time or not.
         published: of each sum that got so far, what the server published: lane's name -> words.
-        eligible: lane's name -> positions of the values sum.
+        eligible: lane's name -> positions of the values sum, bool.
         failed: the turn and the step for which too few were left, if they were.
         happened: what occurred, for a count of what the scenarios reach.
     """
@@ -58,6 +58,7 @@ class Play:
             digits_per_word=scenario.digits_per_word,
             witness=None if scenario.witness == "nobody" else _WITNESS,
             custodian=_CUSTODIAN if scenario.encrypted else None,
+            longest=() if scenario.encrypted else scenario.longest,
             **scenario.parameters,
         )
         check_charter(self.context.charter)
@@ -97,10 +98,10 @@ class Play:
             top = lane.packing(name).top
             length = lane.length if name == "votes" else np.count_nonzero(self.eligible[lane.name])
             drawn = np.random.default_rng([self.scenario.seed, index, lane.index, name == "values"])
-            random = drawn.integers(0, top, length, np.uint32, endpoint=True)
+            random = drawn.integers(0, top, length, np.uint32 if top < 2**32 else np.uint64, endpoint=True)
             kind = self.scenario.kinds[(lane.index + (name == "values")) % len(self.scenario.kinds)]
             digits = {"zero": np.zeros_like(random), "top": np.full_like(random, top)}.get(kind, random)
-            self._digits[key] = digits.astype(np.bool_) if name == "votes" else digits
+            self._digits[key] = digits.astype(np.bool_) if top == 1 else digits
         return self._digits[key]
 
     def plain(self, name: SumName, lane: Lane) -> NDArray[np.uint64]:
@@ -139,10 +140,19 @@ class Play:
             raised = len(self._gone.intersection(lane.cohort))
             bar = parameters.minimum_contributors + parameters.dropout_margin + raised
             assert {self.round.server.participation.bar(lane)} == {bar}
-            self.eligible[lane.name] = self.plain("votes", lane) >= bar
+            self.eligible[lane.name] = self._eligible(lane, bar)
         self._digits = {key: digits for key, digits in self._digits.items() if key[0] == "votes"}
         self.round.know_eligible([int(np.count_nonzero(self.eligible[lane.name])) for lane in self.context.lanes])
         return self._mask("values")
+
+    def _eligible(self, lane: Lane, bar: int) -> NDArray[np.bool_]:
+        """Which of the most digits that a lane's values can have are summed."""
+        if lane.longest is None:
+            return self.plain("votes", lane) >= bar
+        enough = len(self.survivors["votes"].intersection(lane.cohort)) >= bar
+        if lane.longest > lane.length:
+            self.happened.add("more values than votes" if enough else "too few for any values")
+        return np.full(lane.longest, enough)
 
     def _mask(self, name: SumName) -> list[Delivery]:
         """All for whom it is due send their lanes."""

@@ -49,6 +49,7 @@ from fedspallm_secure.secagg import (
     RoundContext,
     Server,
     ServerState,
+    diagonals_packing,
     values_packing,
     votes_packing,
 )
@@ -86,6 +87,7 @@ def round_context(
     digits_per_word: int = 4,
     witness: str | None = None,
     custodian: str | None = None,
+    longest: Sequence[int | None] = (),
     **parameters: int,
 ) -> RoundContext:
     """A round of the institutions i0, i1, ... with lanes of (length, cohort).
@@ -98,6 +100,8 @@ def round_context(
         digits_per_word: of the values sum.
         witness: its name, or None.
         custodian: its name, where votes are encrypted, or None.
+        longest: of the first lanes, the most digits in the values sum where that is another number than in the votes
+            sum; their votes are diagonals then.
         parameters: of the charter, where they differ from thresholds of two institutions that never vanish.
     """
     charter = Charter(
@@ -141,14 +145,16 @@ def round_context(
         ),
         witness=None if witness is None else Witness(name=witness, public_key=identity(witness).public),
     )
+    most = [*longest, *[None] * (len(lanes) - len(longest))]
     made = (
         Lane(
             index=index,
             name=f"lane{index}",
             length=length,
             cohort=tuple(cohort),
-            votes=votes_packing(len(cohort)),
+            votes=votes_packing(len(cohort)) if most[index] is None else diagonals_packing(len(cohort)),
             values=values_packing(len(cohort), digits_per_word),
+            longest=most[index],
             ciphertext_words=0 if custodian is None else 2,
         )
         for index, (length, cohort) in enumerate(lanes)

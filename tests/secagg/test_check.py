@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -53,9 +53,28 @@ def test_the_moduli_are_different_primes_of_61_bits() -> None:
     assert PRIMES[0] != PRIMES[1]
 
 
-@given(st.binary(min_size=32, max_size=32), st.lists(st.integers(0, 2**36), max_size=200))
-def test_an_inner_product_is_exact(key: bytes, digits: list[int]) -> None:
-    assert inner_products(key, [np.array(digits, np.uint64)]) == [_product(key, digits)]
+_BITS = st.integers(0, 60)
+_DIGITS = _BITS.flatmap(lambda bits: st.lists(st.integers(0, 2**bits - 1), max_size=200))
+
+
+@given(st.binary(min_size=32, max_size=32), _DIGITS, _DIGITS)
+@example(bytes(32), [2**60 - 1], [1])
+def test_an_inner_product_is_exact_for_all_digits_below_2_to_the_60(key: bytes, one: list[int], two: list[int]) -> None:
+    length = min(len(one), len(two))
+    vectors = [np.array(digits[:length], np.uint64) for digits in (one, two)]
+    assert inner_products(key, vectors) == [_product(key, vector.tolist()) for vector in vectors]
+
+
+@pytest.mark.parametrize("length", [2**12 - 1, 2**12 + 1, 3 * 2**12, 2**15 + 1])
+@pytest.mark.parametrize("digit", [2**30 - 1, 2**30, 2**31 - 1, 2**60 - 1])
+def test_nor_do_many_of_the_largest_digits_overflow(digit: int, length: int) -> None:
+    assert inner_products(b"k" * 32, [np.full(length, digit, np.uint64)]) == [_product(b"k" * 32, [digit] * length)]
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.uint32, np.uint64])
+def test_an_inner_product_is_the_same_whatever_the_digits_are_stored_as(dtype: Any) -> None:
+    digits = np.arange(300) % 2
+    assert inner_products(b"k" * 32, [digits.astype(dtype)]) == [_product(b"k" * 32, digits.tolist())]
 
 
 def _product(key: bytes, digits: Collection[int]) -> int:

@@ -8,8 +8,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fedspallm_secure.charter.gate import LARGEST_ROSTER
 from fedspallm_secure.errors import CharterError, RemoteProtocolError
-from fedspallm_secure.secagg import Packing, values_packing, votes_packing
+from fedspallm_secure.secagg import Packing, diagonals_packing, values_packing, votes_packing
 
 _CLIENTS = st.integers(1, 4096)
 _LARGEST_Q = 2**23
@@ -142,6 +143,32 @@ def test_votes_packing_finds_the_most_digits(clients: int) -> None:
     packing = votes_packing(clients)
     assert (packing.clients, packing.top) == (clients, 1)
     assert (clients + 1) ** packing.digits <= 2**64 < (clients + 1) ** (packing.digits + 1)
+
+
+@pytest.mark.parametrize("every", [range(1, 4097), [LARGEST_ROSTER]], ids=["up to 4096", "the largest roster"])
+def test_diagonals_packing_is_the_finest_whose_digits_are_exact_and_whose_sums_can_be_checked(every: range) -> None:
+    for clients in every:
+        packing = diagonals_packing(clients)
+        Q = packing.top // 2
+        assert (packing.clients, packing.top, packing.digits) == (clients, 2 * Q, 1)
+        assert clients * packing.top < 2**60  # what the check of a sum tells apart
+        assert Q <= 2**51  # exact in float64, with its sign
+        assert Q == 2**51 or clients * 2 * (Q + 1) >= 2**60
+        assert packing.sum_dtype == np.uint64
+    assert {diagonals_packing(clients).top for clients in (1, 8, 255)} == {2**52}
+    assert diagonals_packing(256).top < 2**52
+
+
+@given(_CLIENTS, st.lists(st.integers(0, 2**52), min_size=1, max_size=20))
+@example(4096, [2**52])
+def test_diagonals_add_up(clients: int, digits: list[int]) -> None:
+    packing = diagonals_packing(clients)
+    own = np.minimum(np.array(digits, np.uint64), np.uint64(packing.top))
+    words = packing.pack(own) * np.uint64(clients)
+    assert packing.unpack(words, own.size).tolist() == [clients * int(digit) for digit in own]
+    words[-1] = packing.radix
+    with pytest.raises(RemoteProtocolError, match="no sum of digits"):
+        packing.unpack(words, own.size)
 
 
 @given(st.integers(2, 4096), st.integers(1, 6), st.integers(0, 2**64 - 1), st.integers(1, 40))

@@ -97,6 +97,9 @@ def _check_contributors(play: Play) -> None:
         there = play.survivors["values"].intersection(lane.cohort)
         missing = len(play.survivors["votes"].intersection(lane.cohort)) - len(there)
         assert missing <= play.round.server.participation.bar(lane) - least
+        if lane.longest is not None:
+            assert len(there) >= least or not play.eligible[lane.name].any()
+            continue
         votes = sum((play.digits("votes", index, lane).astype(int) for index in there), np.zeros(lane.length, int))
         assert (votes[play.eligible[lane.name]] >= least).all()
 
@@ -147,6 +150,8 @@ def test_two_thousand_rounds_and_more_were_played_and_clients_were_lost_and_late
         assert happened[what] >= 50, what
     assert min(happened["witness speaks"], happened["witness silent"]) >= 20
     assert (happened["a survivor is not counted"] >= 50) is encrypted
+    for what in ("more values than votes", "too few for any values"):
+        assert happened[what] >= 10 * (not encrypted), what
 
 
 @backends

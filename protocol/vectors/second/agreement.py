@@ -29,17 +29,17 @@ def check_charter(charter: Mapping[str, Any], round_index: int = 0) -> None:
 
 
 def assign_layers(
-    capacities: Sequence[str], layers: int, minimum_cohort: int, beacon: str, round_index: int
+    capacities: Sequence[str], layers: int, minimum_cohort: int, beacon: str, position: int
 ) -> list[tuple[int, ...]]:
     """G11, section 5: each layer's cohort."""
     shares = [Fraction(capacity) for capacity in capacities]
     require("G11", all(0 < share <= 1 for share in shares))
     quotas = [floor(share * layers) for share in shares]
     require("G11", sum(quotas) >= minimum_cohort * layers)
-    ring = drawn_order("layers", beacon, round_index, layers)
+    ring = drawn_order("layers", beacon, position, layers)
     cohorts: list[list[int]] = [[] for _ in range(layers)]
     p = 0
-    for client in drawn_order("clients", beacon, round_index, len(shares)):
+    for client in drawn_order("clients", beacon, position, len(shares)):
         for j in range(quotas[client]):
             cohorts[ring[(p + j) % layers]].append(client)
         p += quotas[client]
@@ -91,11 +91,11 @@ class Round:
         self.changes_weights = charter["method"] == "sparsegpt"
         base, self.statistics = charter["base"], statistics(charter)
         self.start = start or digest({one["name"]: one["digest"] for one in base["pruned"]} | base["rest"])
-        self.layers, stage = range(base["layers"]), index
+        self.layers, self.stage = range(base["layers"]), index
         if self.statistics is not None and self.statistics["exchange"] == "each layer":
-            stage, layer = divmod(index, base["layers"])
+            self.stage, layer = divmod(index, base["layers"])
             self.layers = range(layer, layer + 1)
-        found = pattern(charter["schedule"][stage])
+        found = pattern(charter["schedule"][self.stage])
         assert found is not None
         self.sparsity, self.group_of_columns = found
         self.custodian: str | None = None
@@ -118,7 +118,7 @@ class Round:
         """G11: by layer."""
         capacities = [member["capacity"] for member in self.charter["roster"]]
         layers, smallest = self.charter["base"]["layers"], self.parameters["minimum_cohort"]
-        return assign_layers(capacities, layers, smallest, self.charter["beacon"], self.index)
+        return assign_layers(capacities, layers, smallest, self.charter["beacon"], self.stage)
 
     @cached_property
     def lanes(self) -> list[Lane]:
