@@ -13,7 +13,7 @@ from fedspallm_secure.aggregation import prune_from_diagonal
 from fedspallm_secure.charter import Method, Policy, PooledNoise
 from fedspallm_secure.errors import CharterError, ModelError
 from fedspallm_secure.messages import Again, Masked, Sums, Unproven
-from fedspallm_secure.rounds import LocalTelemetry
+from fedspallm_secure.rounds import LocalTelemetry, plan_round
 from fedspallm_secure.secagg import diagonals_packing
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.pooled_runs import Exchange, PooledRun, PooledSetting, Summed, check_pooled
@@ -91,7 +91,7 @@ def test_a_capacity_is_a_share_of_all_layers_also_where_each_has_a_round_of_its_
         clients=4, layers=layers, capacities=capacities, schedule=schedule, seed=seed, shapes=((2, 4), (2, 4), (2, 4))
     )
     run = PooledRun(setting, tmp_path)
-    plans = [run.plan(number) for number in range(run.charter.rounds)]
+    plans = [plan_round(run.charter, number) for number in range(run.charter.rounds)]
     for position in range(len(schedule)):
         of_pattern = plans[position * layers : (position + 1) * layers]
         assert [sum(len(plan.layers_of(name)) for plan in of_pattern) for name in run.names] == [6, 6, 6, 3]
