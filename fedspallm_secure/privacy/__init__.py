@@ -21,8 +21,11 @@ from fedspallm_secure.privacy.clipping import (
     diagonal_length,
     matrix_length,
     public_clipping,
+    public_scale,
     to_diagonal,
     to_matrix,
+    whitened_diagonal,
+    whitened_matrix,
 )
 from fedspallm_secure.privacy.entries import Budget, Opening, Release, Spending, Use
 from fedspallm_secure.privacy.ledger import Ledger, read_ledger
@@ -56,6 +59,7 @@ __all__ = [
     "multiplier_of",
     "opacus_epsilon",
     "public_clipping",
+    "public_scale",
     "read_ledger",
     "repair_diagonal",
     "repair_matrix",
@@ -63,4 +67,6 @@ __all__ = [
     "to_diagonal",
     "to_matrix",
     "variance_for",
+    "whitened_diagonal",
+    "whitened_matrix",
 ]

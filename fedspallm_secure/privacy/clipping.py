@@ -12,7 +12,12 @@ a noise multiplier of 1: with C >= 2^14 that is nothing, up to thousands of reco
 
 A record that is not finite counts as zero: an error would tell that there is such a record.
 
-Neither bound nor grid may come from private data: they are chosen from a public text's records and are public
+A few inputs of a language model are a hundred times larger than the others. They would make up the whole length, and
+noise that is as wide as they are long would drown the rest. So a record can be whitened first: x_j divided by the root
+of what its square is on a public text, M_ij / sqrt(p_i p_j). It is the whitened record whose length is bounded, and
+the noise then has one ratio to all inputs.
+
+Neither bound nor grid nor scale may come from private data: they are chosen from a public text's records and are public
 themselves, and no private quantile is ever taken.
 """
 
@@ -37,13 +42,17 @@ __all__ = [
     "diagonal_places",
     "matrix_length",
     "public_clipping",
+    "public_scale",
     "to_diagonal",
     "to_matrix",
+    "whitened_diagonal",
+    "whitened_matrix",
 ]
 
 _BITS = 15  # of a bound that is chosen here
 _LARGEST_BOUND = 2**26
 _LARGEST_EXPONENT = 500
+_SMALLEST_SHARE = 2.0**-10  # of the mean, for inputs that hardly occur in the public text
 _MARGIN = 1 - 2.0**-20  # a norm of 2^30 elements in doubles is off by less
 
 
@@ -53,7 +62,7 @@ class Clipping:
 
     Attributes:
         bound: C, the largest length of a record, in steps of the grid.
-        exponent: of the step, which is 2^exponent in units of the moment.
+        exponent: of the step, which is 2^exponent in units of what is clipped.
     """
 
     bound: int
@@ -86,6 +95,43 @@ def public_clipping(lengths: Sequence[float], quantile: Fraction) -> Clipping:
         raise DataError(f"A bound of {length} was found in the public records.", todo)
     exponent = frexp(length)[1] - _BITS
     return Clipping(ceil(ldexp(length, -exponent)), exponent)
+
+
+def public_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
+    """What whitening divides by: mean squares on public text, none below a small share of their mean.
+
+    Args:
+        diagonal: float, shape (inputs,), the mean square of each input on public text.
+
+    Returns:
+        float64, shape (inputs,), above 0.
+
+    Raises:
+        DataError: they are zero throughout, or not finite.
+    """
+    p = diagonal.astype(np.float64)
+    mean = float(p.mean())
+    if not (isfinite(mean) and mean > 0):
+        raise DataError(
+            f"Mean squares of {mean} on average were found in the public records.",
+            "Choose bounds from more of a public text, with the model that is pruned.",
+        )
+    return np.maximum(p, _SMALLEST_SHARE * mean)
+
+
+def whitened_diagonal(record: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A record's diagonal, float, shape (inputs,), over `scale`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return record.astype(np.float64) / scale
+
+
+def whitened_matrix(record: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
+    """A record's matrix, float, shape (inputs, inputs), of the same dtype, over the roots of `scale` on both sides."""
+    root = np.sqrt(scale).astype(record.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        whitened: NDArray[Any] = record / root[:, None]
+        whitened /= root
+    return whitened
 
 
 def diagonal_length(record: NDArray[Any]) -> float:
@@ -128,12 +174,12 @@ def clip_matrix(record: NDArray[Any], clipping: Clipping) -> NDArray[np.int64]:
 
 
 def to_diagonal(values: NDArray[np.int64], clipping: Clipping) -> NDArray[np.float64]:
-    """A sum of diagonals in units of the moment, float64."""
+    """A sum of diagonals in units of what was clipped, float64."""
     return np.ldexp(values.astype(np.float64), clipping.exponent)
 
 
 def to_matrix(triangle: NDArray[np.int64], inputs: int, clipping: Clipping) -> NDArray[np.float64]:
-    """A sum of matrices in units of the moment: float64, shape (inputs, inputs), symmetric."""
+    """A sum of matrices in units of what was clipped: float64, shape (inputs, inputs), symmetric."""
     matrix = np.empty((inputs, inputs))
     end = 0
     for row in range(inputs):

@@ -45,7 +45,9 @@ class Budget(Frozen):
 class Release(Frozen):
     """One sum of clipped second moments that is released once, with noise.
 
-    For a matrix `bound` limits the Frobenius norm of a record, and `variance` is that of the noise on the diagonal.
+    For a matrix `bound` limits the Frobenius norm of a record, and `variance` is that of the noise on the diagonal. The
+    unit of all three is the moment's, or where an institution prunes for itself the whitened moment's: every input over
+    its mean square on public text.
     """
 
     name: LaneName
@@ -62,7 +64,7 @@ class Release(Frozen):
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the noise (on the diagonal), in units of the moment."""
+        """Standard deviation of the noise (on the diagonal), in units of what is clipped."""
         return ldexp(sqrt(self.variance), self.exponent)
 
     @property

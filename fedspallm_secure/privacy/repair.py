@@ -1,28 +1,28 @@
 """What was released with noise, made fit for pruning: what the noise hides is taken from a public text's moment.
 
 All of it follows from the released numbers, public text and the public width of the noise, so it costs no privacy. It
-happens in coordinates in which the public moment's diagonal is 1 (`clipping.public_scale`): there private deviations
-from public text are of one size for all inputs, as the noise is. What comes back is in units of the public moment, as
-no pruner asks for the scale; where the noise hides everything it is the public moment itself, bit for bit.
+is done on whitened moments (`clipping.public_scale`), where the public diagonal is about 1 and so is the noise's ratio
+to it for all inputs. What comes back is not whitened, and in units of the public moment, as no pruner asks for the
+scale; where the noise hides everything it is the public moment itself, bit for bit.
 
-**Scale.** a fits the public moment P to the released one by their traces, which the noise hardly touches. Unless the
-trace stands out of the noise, nothing else can.
+**Scale.** a fits the public moment P to the released one, by least squares.
 
-**Diagonal.** d = a P + w (released - a P), w = tau^2 / (tau^2 + sigma^2), with tau^2 the mean square of what is left over
-sigma^2: shrinkage towards a guess, as far as the data themselves ask for (Efron, Morris 1973, JASA 68). By chance tau^2
-is above zero half of the time, and large noise would then come in with a small weight. So it counts only where chance
-does not explain it, and no further than twice the public moment.
+**Diagonal.** d = a P + w (released - a P), w = tau^2 / (tau^2 + sigma^2), tau^2 the mean square of released - a P less
+sigma^2: drawn towards a guess as far as the numbers themselves ask for (Efron, Morris 1973, JASA 68, 117-130). Half of
+the time tau^2 is above 0 by chance, and then noise of any size comes in with a small weight. So it counts only from 3
+standard deviations of such a chance on, and a deviation is taken to be twice as large as the public moment at most.
 
 **Matrix.** B = S a P S has the diagonal d, S diagonal: inputs that are larger than on public text take their
 correlations with them. Symmetric noise with variance sigma^2 on the diagonal and sigma^2 / 2 elsewhere has eigenvalues
-up to rho = sigma sqrt(2 n) (Wigner), and the largest is seldom above rho (1 + 2 n^(-2/3)) (Tracy, Widom 1996). What is
-beyond that in released - B, on either side, stands out of the noise. An eigenvalue theta > rho / 2 of the truth shows as
-shown = theta + rho^2 / (4 theta), along a direction that has the share 1 - rho^2 / (4 theta^2) in common with the true
-one (Benaych-Georges, Nadakuditi 2011, arXiv 0910.2120). So the nearest matrix along that direction has the eigenvalue
-theta - rho^2 / (4 theta) = sqrt(shown^2 - rho^2), which is added to B; all others of the difference are dropped.
+up to rho = sigma sqrt(2 n) (Wigner), and seldom one beyond rho (1 + 2 n^(-2/3)) (Tracy, Widom 1996). What is beyond
+that in released - B, above or below 0, stands out of the noise. An eigenvalue theta shows there as
+theta + rho^2 / (4 theta), in a direction whose squared cosine with its own is 1 - rho^2 / (4 theta^2)
+(Benaych-Georges, Nadakuditi 2011, arXiv 0910.2120). So what comes nearest to it in that direction is
+theta - rho^2 / (4 theta) = sqrt(shown^2 - rho^2), and that is added to B (Nadakuditi 2014, arXiv 1306.6042). The rest
+of released - B is dropped.
 
-A sum of squares is not negative. An input, or a direction, counts at least a quarter of what public text gives it, or
-sigma where that is less.
+Noise can also take away too much, and what is next to nothing is pruned first, or compensates for everything. So an
+input, or a direction, counts no less than the public text has it, or than sigma where that is less.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ from fedspallm_secure.errors import ConfigError
 
 __all__ = ["repair_diagonal", "repair_matrix"]
 
-_SURE = 4.0  # standard deviations of the trace's noise
-_CHANCE = 3.0  # standard deviations of a mean square of noise
-_FARTHEST = 4.0  # a deviation's mean square beside the public moment's
-_LEAST = 0.25
-_EDGE = 2.0
+_SURE = 1.0  # standard deviations of the scale's noise
+_CHANCE = 3.0  # standard deviations of the mean square of noise
+_FARTHEST = 4.0  # times the public moment's mean square
+_EDGE = 2.0  # in the width n^(-2/3) in which the largest eigenvalue of noise varies
 
 
 def repair_diagonal(
@@ -63,7 +62,7 @@ def repair_diagonal(
     _check(sigma)
     P = public / scale
     a = _fitted(released, sigma, P)
-    d = _shrunk(released, sigma, a * P)
+    d = None if a == 0 else _shrunk(released, sigma, a * P)
     return public.copy() if d is None else scale * d / a
 
 
@@ -87,7 +86,7 @@ def repair_matrix(
     _check(sigma)
     root = np.sqrt(scale)
     B = public / root[:, None] / root
-    a = _fitted(np.diagonal(released), sigma, np.diagonal(B))
+    a = _fitted(released, sigma, B)
     if a == 0:
         return public.copy()
     B *= a
@@ -109,30 +108,27 @@ def repair_matrix(
     return _symmetric(repaired * root[:, None] * root / a)
 
 
-def _fitted(diagonal: NDArray[np.float64], sigma: float, P: NDArray[np.float64]) -> float:
-    """The scale that fits the whitened public diagonal to the released one; 0 if their noise alone could be that."""
-    trace, public = float(diagonal.sum()), float(P.sum())
-    return trace / public if public > 0 and trace > _SURE * sigma * sqrt(len(P)) else 0.0
+def _fitted(released: NDArray[np.float64], sigma: float, P: NDArray[np.float64]) -> float:
+    """The scale at which P comes nearest to what was released, both whitened; 0 if noise alone could be that near."""
+    product, square = float(np.vdot(released, P)), float(np.vdot(P, P))
+    return product / square if product > _SURE * sigma * sqrt(square) else 0.0
 
 
 def _shrunk(released: NDArray[np.float64], sigma: float, public: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The released diagonal drawn towards the public one, both whitened; None where that is all that is left."""
-    if not public.any():
-        return None
     left = released - public
     square = float(np.mean(left**2)) - sigma**2
     if square <= _CHANCE * sigma**2 * sqrt(2 / len(left)):
         return None
     square = min(square, _FARTHEST * float(np.mean(public**2)))
-    shrunk = public + square / (square + sigma**2) * left
-    return np.maximum(shrunk, np.minimum(sigma, _LEAST * public))
+    return np.maximum(public + square / (square + sigma**2) * left, np.minimum(sigma, public))
 
 
 def _raised(matrix: NDArray[np.float64], public: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """`matrix` with eigenvalues that are not below what `public` has along the same directions, or sigma."""
+    """`matrix` with no eigenvalue below what `public` has along its direction, or below sigma where that is less."""
     eigenvalues, directions = np.linalg.eigh(matrix)
     along = np.einsum("ik,ik->k", directions, public @ directions)
-    least = np.minimum(sigma, _LEAST * np.maximum(along, 0))
+    least = np.clip(along, 0, sigma)
     return np.asarray((directions * np.maximum(eigenvalues, least)) @ directions.T)
 
 

@@ -20,7 +20,8 @@ from fedspallm_secure.privacy import multiplier_for, variance_for
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, Release, layer_moments, to_numpy
 from fedspallm_secure.rounds import RoundPlan
 from fedspallm_secure.runtime.config import RunConfig
-from fedspallm_secure.runtime.private_pruning import PrivatePruning, public_inputs
+from fedspallm_secure.runtime.private_pruning import PrivatePruning
+from fedspallm_secure.runtime.public_text import public_inputs
 from fedspallm_secure.runtime.steps import Advance
 from fedspallm_secure.secagg import Lane, diagonals_packing
 from fedspallm_secure.workspace import LayerStore
@@ -97,7 +98,13 @@ def _protected(
     privacy, patterns = config.privacy, len(config.pruning.pattern)
     matrix = config.pruning.method == "sparsegpt"
     inputs = public_inputs(
-        model, windows, diagonal=not matrix, quantile=Fraction(privacy.clip), settings=settings, advance=advance
+        model,
+        windows,
+        diagonal=not matrix,
+        quantile=Fraction(privacy.clip),
+        settings=settings,
+        whiten=False,
+        advance=advance,
     )
     releases = sum(len(of_layer) for of_layer in inputs.values()) * patterns
     multiplier = multiplier_for(float(Fraction(privacy.epsilon)), float(Fraction(privacy.whole.delta)), releases)

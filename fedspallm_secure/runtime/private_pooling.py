@@ -21,7 +21,8 @@ from fedspallm_secure.charter import PooledInput
 from fedspallm_secure.privacy import Clipping, Ledger, Release, Use, to_diagonal, to_matrix
 from fedspallm_secure.pruning import InputMoment
 from fedspallm_secure.rounds import RoundPlan
-from fedspallm_secure.runtime.private_pruning import NOT_COVERED, Entropy, LedgerKeeper, PublicInput
+from fedspallm_secure.runtime.private_pruning import NOT_COVERED, Entropy, LedgerKeeper
+from fedspallm_secure.runtime.public_text import PublicInput
 
 __all__ = ["PoolingInstitution", "pooled_inputs"]
 

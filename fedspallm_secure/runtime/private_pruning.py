@@ -1,9 +1,9 @@
-"""Local pruning under differential privacy, wired into a run: bounds from public text, one ledger an institution.
+"""Local pruning under differential privacy, wired into a run: noise, and one ledger an institution.
 
 An institution's text reaches its pruner only through the second moments of its layers' inputs. With privacy on, each
-window's moments are clipped and added up as whole numbers, noise is added, what comes out is repaired, and a layer is
-pruned from that. Each institution adds all of its noise itself, so it trusts nobody, the server included. Whatever
-comes afterwards follows from what was released.
+window's moments are clipped and added up as whole numbers, noise is added, what it hides is taken from public text
+instead, and a layer is pruned from that. Each institution adds all of its noise itself, so it trusts nobody, the server
+included. Whatever comes afterwards follows from what was released.
 
 How much noise follows from epsilon, delta and the number of an institution's releases in the whole run: distinct inputs
 of the layers that it prunes, in all rounds. That number and the bounds come from public text through the base model.
@@ -15,51 +15,41 @@ is killed between the two has spent that layer, and has to spend it again.
 from __future__ import annotations
 
 import os
-import pydoc_data.topics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fedspallm_secure.charter import load_key, save_key
 from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.evaluation import LedgerHead, RunPrivacy, SpentPrivacy
 from fedspallm_secure.messages import Identity
 from fedspallm_secure.privacy import (
-    Clipping,
     Gaussian,
     Ledger,
     Release,
     Use,
-    clip_diagonal,
-    clip_matrix,
-    diagonal_length,
     epsilon_together,
-    matrix_length,
     multiplier_for,
-    public_clipping,
     repair_diagonal,
     repair_matrix,
     to_diagonal,
     to_matrix,
-    variance_for,
 )
-from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, layer_moments
+from fedspallm_secure.pruning import DecoderLayer, InputMoment
 from fedspallm_secure.rounds import RoundPlan
-from fedspallm_secure.runtime.config import PYTHON, RunConfig
-from fedspallm_secure.runtime.steps import Advance
-from fedspallm_secure.runtime.text import load_documents, token_windows
+from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.public_text import PublicInput, PublicMoments
 from fedspallm_secure.workspace import make_folder
 
 __all__ = [
@@ -67,10 +57,7 @@ __all__ = [
     "LedgerKeeper",
     "PrivateInstitution",
     "PrivatePruning",
-    "PublicInput",
     "clipped_sums",
-    "public_inputs",
-    "public_windows",
 ]
 
 NOT_COVERED: Final = (
@@ -81,111 +68,9 @@ NOT_COVERED: Final = (
 )
 """What a run tells of the text besides, without noise."""
 
-_PUBLIC_WINDOWS = 32
 _MOST_OF_A_NAME = 160
 
 Entropy = Callable[[int], bytes]
-
-
-@dataclass(frozen=True)
-class PublicInput:
-    """One distinct input of a decoder layer.
-
-    Attributes:
-        tensors: the parameter names of the linear modules that see it.
-        inputs: its width.
-        diagonal: whether only the diagonal of its moment is released.
-        clipping: of each window's moment.
-    """
-
-    tensors: tuple[str, ...]
-    inputs: int
-    diagonal: bool
-    clipping: Clipping
-
-    @property
-    def name(self) -> str:
-        """Of its releases: the first module's."""
-        return self.tensors[0]
-
-    def clipped(self, moment: torch.Tensor) -> NDArray[np.int64]:
-        """What one window adds to the sum."""
-        clip = clip_diagonal if self.diagonal else clip_matrix
-        return clip(_array(moment), self.clipping)
-
-    def planned(self, multiplier: float) -> Release:
-        """Its release with so much noise."""
-        return Release(
-            name=self.name,
-            kind="diagonal" if self.diagonal else "matrix",
-            inputs=self.inputs,
-            bound=self.clipping.bound,
-            exponent=self.clipping.exponent,
-            variance=variance_for(multiplier, self.clipping.bound),
-        )
-
-
-def public_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Windows of the public text, int64 (32, T), drawn by the run's seed.
-
-    Raises:
-        DataError: the text can't be read, or is too short.
-    """
-    topics = pydoc_data.topics.topics
-    parts = [
-        [topics[topic] for topic in sorted(topics)] if source == PYTHON else load_documents([source])
-        for source in config.privacy.public
-    ]
-    documents = (document for part in parts for document in part)
-    return token_windows(documents, tokenizer, count=_PUBLIC_WINDOWS, length=config.pruning.window, seed=config.seed)
-
-
-def public_inputs(
-    model: PreTrainedModel,
-    windows: torch.Tensor,
-    *,
-    diagonal: bool,
-    quantile: Fraction,
-    settings: PruneSettings,
-    advance: Advance = lambda done, total: None,
-) -> dict[int, list[PublicInput]]:
-    """The distinct inputs of every decoder layer, with bounds that a share of the windows keeps in the dense model.
-
-    Args:
-        model: the base model.
-        windows: of public text, int64 (n, T).
-        diagonal: whether diagonals are to be released.
-        quantile: share of the windows that is not clipped, above 0 and up to 1.
-        settings: the device to work on.
-        advance: called with (layers done, layers).
-
-    Raises:
-        DataError: a bound would be zero or not finite.
-    """
-    length = diagonal_length if diagonal else matrix_length
-    lengths: list[list[float]] = []
-
-    def measure(layer: DecoderLayer, each: Iterator[list[InputMoment]]) -> list[InputMoment]:
-        moments: list[InputMoment] = []
-        lengths.clear()
-        for moments in each:
-            lengths.append([length(_array(moment.total)) for moment in moments])
-        return moments
-
-    found: dict[int, list[PublicInput]] = {}
-    layers = model.config.get_text_config().num_hidden_layers
-    for layer, moments in layer_moments(model, windows, diagonal=diagonal, settings=settings, release=measure):
-        found[layer.index] = [
-            PublicInput(
-                tuple(linear.name for linear in moment.linears),
-                len(moment.total),
-                diagonal,
-                public_clipping(seen, quantile),
-            )
-            for moment, seen in zip(moments, zip(*lengths, strict=True), strict=True)
-        ]
-        advance(len(found), layers)
-    return found
 
 
 def clipped_sums(
@@ -241,9 +126,13 @@ class LedgerKeeper(ABC):
     def use(self, number: int, layer: int) -> Use:
         """What one layer takes in round `number`: a line of the ledger."""
 
+    def beside(self, number: int, layer: int, moments: Sequence[InputMoment]) -> Sequence[InputMoment]:
+        """What `given` is handed beside the sums, an input each: the last window's `moments`, if nothing else."""
+        return moments
+
     @abstractmethod
     def given(self, noisy: NDArray[np.int64], release: Release, moment: InputMoment) -> InputMoment:
-        """What becomes of a sum with noise in it, given some window's moment of the same input."""
+        """What becomes of a sum with noise in it, given what stands beside it."""
 
     def release(self, number: int, layer: DecoderLayer, windows: Iterator[list[InputMoment]]) -> list[InputMoment]:
         """The moments of a layer with noise in them, in round `number`: a `pruning.Release`, but for the round.
@@ -262,6 +151,7 @@ class LedgerKeeper(ABC):
         """
         use = self.use(number, layer.index)
         sums, moments = clipped_sums(self._inputs[layer.index], windows)
+        moments = self.beside(number, layer.index, moments)
         allowance = self.ledger.spend(use)
         return [
             self.given(allowance.release(release.name, total, self._entropy), release, moment)
@@ -281,13 +171,14 @@ class LedgerKeeper(ABC):
 
 
 class PrivateInstitution(LedgerKeeper):
-    """An institution that adds all of its noise itself, and prunes from what comes out.
+    """An institution that adds all of its noise itself, and prunes from what comes out and public text.
 
     Args:
         ledger: open.
         data: what its text is called there.
         run: digest of the charter.
-        inputs: of every decoder layer, from public text.
+        inputs: of every decoder layer, from public text, with scales.
+        public: the public text's moments.
         rounds: the layers that it prunes, a round.
         epsilon: what the whole run may cost.
         entropy: where the noise comes from.
@@ -300,6 +191,7 @@ class PrivateInstitution(LedgerKeeper):
         data: str,
         run: str,
         inputs: Mapping[int, Sequence[PublicInput]],
+        public: PublicMoments,
         rounds: Sequence[Sequence[int]],
         epsilon: str,
         entropy: Entropy = os.urandom,
@@ -309,6 +201,8 @@ class PrivateInstitution(LedgerKeeper):
         self.multiplier = multiplier_for(float(Fraction(epsilon)), delta, self.releases) if self.releases else None
         self._data = data
         self._run = run
+        self._public = public
+        self._scales = {part.name: part.scale for of_layer in inputs.values() for part in of_layer}
 
     def use(self, number: int, layer: int) -> Use:
         """What pruning one layer in round `number` takes: a line of the ledger."""
@@ -326,10 +220,22 @@ class PrivateInstitution(LedgerKeeper):
             not_covered=NOT_COVERED,
         )
 
+    def beside(self, number: int, layer: int, moments: Sequence[InputMoment]) -> Sequence[InputMoment]:
+        """The public text's moments."""
+        return self._public.at(number, layer)
+
     def given(self, noisy: NDArray[np.int64], release: Release, moment: InputMoment) -> InputMoment:
-        """The moment to prune from, repaired."""
-        repaired = torch.from_numpy(_repaired(noisy, release)).to(moment.total)
-        return replace(moment, total=repaired, tokens=1)  # no pruner asks for the scale
+        """The moment to prune from: the public one, changed by what stands out of the noise."""
+        scale = self._scales[release.name]
+        assert scale is not None
+        public = moment.total.cpu().numpy().astype(np.float64)
+        if release.kind == "diagonal":
+            whitened = to_diagonal(noisy, release.clipping)
+            repaired = repair_diagonal(whitened, release.deviation, public, scale)
+        else:
+            whitened = to_matrix(noisy, release.inputs, release.clipping)
+            repaired = repair_matrix(whitened, release.deviation, public, scale)
+        return replace(moment, total=torch.from_numpy(repaired).to(moment.total))
 
 
 class PrivatePruning:
@@ -429,14 +335,3 @@ def _signer(folder: Path, name: str) -> Identity:
     if not path.exists():
         save_key(Ed25519PrivateKey.generate(), path)
     return Identity(name, load_key(path))
-
-
-def _repaired(noisy: NDArray[np.int64], release: Release) -> NDArray[np.float64]:
-    if release.kind == "diagonal":
-        return repair_diagonal(to_diagonal(noisy, release.clipping), release.deviation)
-    return repair_matrix(to_matrix(noisy, release.inputs, release.clipping), release.deviation)
-
-
-def _array(moment: torch.Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = moment.cpu().numpy()
-    return array

@@ -49,13 +49,8 @@ from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of
 from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.pooling import Measuring, pooled_statistics
 from fedspallm_secure.runtime.private_pooling import PoolingInstitution
-from fedspallm_secure.runtime.private_pruning import (
-    LedgerKeeper,
-    PrivateInstitution,
-    PrivatePruning,
-    public_inputs,
-    public_windows,
-)
+from fedspallm_secure.runtime.private_pruning import LedgerKeeper, PrivateInstitution, PrivatePruning
+from fedspallm_secure.runtime.public_text import PublicMoments, public_inputs, public_windows
 from fedspallm_secure.runtime.steps import Advance, Steps, Timed
 from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows
@@ -259,24 +254,27 @@ class _Run:
         return PoolingInstitution(ledger, name, data, self.plans)
 
     def _pruning_keeper(self, advance: Advance) -> Callable[[str, Ledger, str], LedgerKeeper]:
-        """Makes institutions that prune from noisy moments, with bounds from public text."""
-        privacy = self.config.privacy
+        """Makes institutions that prune from noisy moments, with bounds from public text and its own moments beside."""
+        privacy, diagonal = self.config.privacy, self.config.pruning.method == "wanda"
+        windows = public_windows(self.config, self.tokenizer)
         inputs = public_inputs(
             self.model,
-            public_windows(self.config, self.tokenizer),
-            diagonal=self.config.pruning.method == "wanda",
+            windows,
+            diagonal=diagonal,
             quantile=Fraction(privacy.clip),
             settings=self.settings,
             advance=advance,
         )
 
         def keeper(name: str, ledger: Ledger, data: str) -> LedgerKeeper:
+            rounds = [plan.layers_of(name) for plan in self.plans]
             return PrivateInstitution(
                 ledger,
                 data=data,
                 run=digest(self.charter),
                 inputs=inputs,
-                rounds=[plan.layers_of(name) for plan in self.plans],
+                public=PublicMoments(self.model, windows, rounds, diagonal=diagonal, settings=self.settings),
+                rounds=rounds,
                 epsilon=privacy.epsilon,
             )
 
@@ -390,7 +388,7 @@ class _Run:
         for number, plan in enumerate(self.plans):
             for layer in self.charter.layers_of(number):
                 names = [self.names[index] for index in plan.cohorts[layer]]
-                found[number * len(found) // len(self.plans)][layer] = names
+                found[self.charter.position_of(number)][layer] = names
         return found
 
     def _uplink_bits(self) -> float:

@@ -20,8 +20,11 @@ from fedspallm_secure.privacy import (
     diagonal_length,
     matrix_length,
     public_clipping,
+    public_scale,
     to_diagonal,
     to_matrix,
+    whitened_diagonal,
+    whitened_matrix,
 )
 
 _CLIPPINGS = st.builds(Clipping, st.integers(1, 2**26), st.integers(-60, 60))
@@ -61,6 +64,64 @@ def test_a_diagonal_is_never_longer_than_the_bound_whatever_it_holds(record: Any
 @given(_matrices(4), _CLIPPINGS)
 def test_a_matrix_is_never_longer_than_the_bound_whatever_it_holds(record: Any, clipping: Clipping) -> None:
     assert _symmetric_square(clip_matrix(record, clipping), 4) <= clipping.bound**2
+
+
+@given(_records(5), arrays(np.float64, (5,), elements=st.floats(0, 1e30)), _CLIPPINGS)
+def test_a_whitened_diagonal_is_never_longer_than_the_bound_whatever_it_and_the_public_text_hold(
+    record: Any, public: Any, clipping: Clipping
+) -> None:
+    public[0] = 1.0
+    with np.errstate(over="ignore"):
+        single = record.astype(np.float32)
+    for one in (record, single):
+        assert _square(clip_diagonal(whitened_diagonal(one, public_scale(public)), clipping)) <= clipping.bound**2
+
+
+@given(_matrices(4), arrays(np.float64, (4,), elements=st.floats(0, 1e30)), _CLIPPINGS)
+def test_a_whitened_matrix_is_never_longer_than_the_bound_whatever_it_and_the_public_text_hold(
+    record: Any, public: Any, clipping: Clipping
+) -> None:
+    public[0] = 1.0
+    with np.errstate(over="ignore"):
+        single = record.astype(np.float32)
+    for one in (record, single):
+        triangle = clip_matrix(whitened_matrix(one, public_scale(public)), clipping)
+        assert _symmetric_square(triangle, 4) <= clipping.bound**2
+
+
+@given(_SEEDS, st.integers(1, 6), st.integers(0, 6), st.integers(10, 2**20), st.integers(-20, 10))
+def test_one_record_more_moves_the_whitened_sum_by_the_bound_at_most(
+    seed: int, inputs: int, others: int, bound: int, exponent: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    clipping, scale = Clipping(bound, exponent), public_scale((_window(rng, inputs) ** 2).mean(0))
+    windows = [_window(rng, inputs) for _ in range(others + 1)]
+    diagonals = [clip_diagonal(whitened_diagonal((x**2).sum(0), scale), clipping) for x in windows]
+    assert _square(sum(diagonals) - sum(diagonals[:-1], np.zeros(inputs, np.int64))) <= bound**2
+    matrices = [clip_matrix(whitened_matrix(x.T @ x, scale), clipping) for x in windows]
+    moved = sum(matrices) - sum(matrices[:-1], np.zeros(inputs * (inputs + 1) // 2, np.int64))
+    assert _symmetric_square(np.asarray(moved), inputs) <= bound**2
+
+
+@given(_SEEDS, st.integers(1, 8))
+def test_the_public_text_itself_is_white(seed: int, inputs: int) -> None:
+    x = _window(np.random.default_rng(seed), inputs).astype(np.float64)
+    mean = (x**2).mean(0)
+    scale = public_scale(mean)
+    assert (scale >= mean).all()
+    raised = scale > mean
+    assert np.unique(scale[raised]).size <= 1
+    assert (scale[raised] <= mean.mean() / 1000).all()
+    assert whitened_diagonal(mean, scale)[~raised] == pytest.approx(1)
+    whitened = whitened_matrix(x.T @ x, scale)
+    assert whitened == pytest.approx(whitened.T)
+    assert np.diagonal(whitened) == pytest.approx(whitened_diagonal((x**2).sum(0), scale))
+
+
+@pytest.mark.parametrize("mean", [0.0, np.inf, np.nan])
+def test_public_text_that_gives_no_scale_is_refused(mean: float) -> None:
+    with pytest.raises(DataError, match="Mean squares of"):
+        public_scale(np.full(3, mean))
 
 
 @given(_SEEDS, st.integers(1, 300), st.integers(0, 30))

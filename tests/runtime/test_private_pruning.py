@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import inf, nan
 from pathlib import Path
 
@@ -16,11 +17,22 @@ import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from fedspallm_secure.charter import parse_pattern
 from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.messages import Identity
-from fedspallm_secure.privacy import Budget, Ledger, read_ledger, to_diagonal, to_matrix
+from fedspallm_secure.privacy import (
+    Budget,
+    Ledger,
+    add_noise,
+    read_ledger,
+    repair_diagonal,
+    to_diagonal,
+    to_matrix,
+    whitened_diagonal,
+    whitened_matrix,
+)
 from fedspallm_secure.pruning import (
     DecoderLayer,
     InputMoment,
@@ -30,7 +42,8 @@ from fedspallm_secure.pruning import (
     layer_moments,
     prune,
 )
-from fedspallm_secure.runtime.private_pruning import PrivateInstitution, PublicInput, clipped_sums, public_inputs
+from fedspallm_secure.runtime.private_pruning import PrivateInstitution, clipped_sums
+from fedspallm_secure.runtime.public_text import PublicInput, PublicMoments, public_inputs
 from tests.pruning.tiny_models import FAMILIES, LAYERS, calibration_windows, tiny_model
 
 _SETTINGS = PruneSettings(block=8, device="cpu")
@@ -38,17 +51,32 @@ _METHODS: tuple[Method, ...] = ("sparsegpt", "wanda")
 _SIGNER = Identity("hospital", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 _ROUNDS = [(0, 1, 2), (0, 2)]
 
+_PUBLIC = calibration_windows(8, seed=99)
+
 Entropy = Callable[[int], bytes]
 
 
-def _inputs(method: Method, family: str = "llama") -> dict[int, list[PublicInput]]:
+def _inputs(method: Method, family: str = "llama", *, whiten: bool = True) -> dict[int, list[PublicInput]]:
     return public_inputs(
         tiny_model(family),
-        calibration_windows(8, seed=99),
+        _PUBLIC,
         diagonal=method == "wanda",
         quantile=Fraction(1, 2),
         settings=_SETTINGS,
+        whiten=whiten,
     )
+
+
+def _beside(
+    model: PreTrainedModel, method: Method, rounds: Sequence[Sequence[int]] = _ROUNDS, windows: torch.Tensor = _PUBLIC
+) -> PublicMoments:
+    return PublicMoments(model, windows, rounds, diagonal=method == "wanda", settings=_SETTINGS)
+
+
+def _counted() -> Entropy:
+    """The same bytes for the same call."""
+    stream = iter(range(10**6))
+    return lambda count: hashlib.shake_256(next(stream).to_bytes(8)).digest(count)
 
 
 def _ledger(folder: Path, epsilon: str = "8") -> Ledger:
@@ -56,13 +84,18 @@ def _ledger(folder: Path, epsilon: str = "8") -> Ledger:
 
 
 def _institution(
-    ledger: Ledger, method: Method = "wanda", entropy: Entropy = os.urandom, family: str = "llama", epsilon: str = "8"
+    ledger: Ledger,
+    method: Method = "wanda",
+    entropy: Entropy = os.urandom,
+    epsilon: str = "8",
+    model: PreTrainedModel | None = None,
 ) -> PrivateInstitution:
     return PrivateInstitution(
         ledger,
         data="letters",
         run="0" * 64,
-        inputs=_inputs(method, family),
+        inputs=_inputs(method),
+        public=_beside(model or tiny_model(), method),
         rounds=_ROUNDS,
         epsilon=epsilon,
         entropy=entropy,
@@ -70,10 +103,14 @@ def _institution(
 
 
 def _prune(
-    one: PrivateInstitution, method: Method, windows: torch.Tensor, number: int = 0, family: str = "llama"
+    one: PrivateInstitution,
+    method: Method,
+    windows: torch.Tensor,
+    number: int = 0,
+    model: PreTrainedModel | None = None,
 ) -> None:
     prune(
-        tiny_model(family),
+        model or tiny_model(),
         windows,
         method=method,
         pattern=parse_pattern("0.5"),
@@ -206,21 +243,117 @@ def test_a_run_that_ends_between_the_ledger_and_the_pruning_has_spent_the_layer(
     assert (tmp_path / "ledger.jsonl").read_bytes() == before
 
 
-def test_what_the_pruner_gets_is_the_sum_with_the_noise_of_the_ledger_repaired(tmp_path: Path) -> None:
-    each = _all_windows("wanda", calibration_windows(6), "llama")
-    with _ledger(tmp_path) as ledger:
-        one = _institution(ledger)
+def test_what_the_pruner_gets_is_the_sum_with_the_noise_of_the_ledger_drawn_towards_public_text(
+    tmp_path: Path,
+) -> None:
+    each = _all_windows("wanda", calibration_windows(300), "llama")
+    with _ledger(tmp_path, "50") as ledger:
+        one = _institution(ledger, entropy=_counted(), epsilon="50")
         released = one.release(0, decoder_layers(tiny_model())[0], iter(each[0]))
         (spending,) = ledger.account.spendings
-    sums, _ = clipped_sums(_inputs("wanda")[0], each[0])
-    for moment, total, release in zip(released, sums, spending.use.releases, strict=True):
-        assert moment.tokens == 1
+    inputs = _inputs("wanda")[0]
+    sums, _ = clipped_sums(inputs, each[0])
+    _, public = next(layer_moments(tiny_model(), _PUBLIC, diagonal=True, settings=_SETTINGS))
+    entropy = _counted()
+    for moment, total, release, part, beside in zip(released, sums, spending.use.releases, inputs, public, strict=True):
+        noisy = total.copy()
+        add_noise(noisy, Fraction(release.variance), entropy)
+        assert part.scale is not None
+        there = beside.total.numpy().astype(np.float64)
+        expected = repair_diagonal(to_diagonal(noisy, release.clipping), release.deviation, there, part.scale)
         assert moment.total.dtype == torch.float32
-        assert (moment.total >= release.deviation * 0.999).all()
-        truth = total * 2.0**release.exponent
-        off = np.abs(moment.total.numpy() - np.maximum(truth, release.deviation))
-        assert (off <= 10 * release.deviation).all()
-        assert off.max() > 0.1 * release.deviation
+        assert np.array_equal(moment.total.numpy(), expected.astype(np.float32))
+        assert not torch.equal(moment.total, beside.total)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+@pytest.mark.parametrize("method", _METHODS)
+def test_what_noise_hides_altogether_is_pruned_just_as_from_public_text(
+    tmp_path: Path, method: Method, family: str
+) -> None:
+    pattern = parse_pattern("0.5")
+    for number, layers in enumerate(_ROUNDS):
+        by_public, by_private = tiny_model(family), tiny_model(family)
+        prune(by_public, _PUBLIC, method=method, pattern=pattern, settings=_SETTINGS, layers=layers)
+        with _ledger(tmp_path / str(number), "0.01") as ledger:
+            one = PrivateInstitution(
+                ledger,
+                data="letters",
+                run="0" * 64,
+                inputs=_inputs(method, family),
+                public=_beside(by_private, method),
+                rounds=_ROUNDS,
+                epsilon="0.01",
+                entropy=_counted(),
+            )
+            prune(
+                by_private,
+                calibration_windows(6),
+                method=method,
+                pattern=pattern,
+                settings=_SETTINGS,
+                layers=layers,
+                release=partial(one.release, number),
+            )
+        for name, weight in by_public.state_dict().items():
+            assert torch.equal(weight, by_private.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_public_moments_are_those_of_the_model_as_it_is_by_then_whoever_pruned_it(method: Method) -> None:
+    model, other = tiny_model(), tiny_model()
+    beside = _beside(model, method, rounds=[(0, 1, 2), (1, 2)])
+    expected: list[torch.Tensor] = []
+
+    def seen(layer: DecoderLayer, each: Iterator[list[InputMoment]]) -> list[InputMoment]:
+        moments = list(each)[-1]
+        for moment, public in zip(moments, beside.at(0, layer.index), strict=True):
+            assert [linear.name for linear in moment.linears] == [linear.name for linear in public.linears]
+            expected.append(public.total)
+        return moments
+
+    prune(
+        model,
+        calibration_windows(),
+        method=method,
+        pattern=parse_pattern("0.5"),
+        settings=_SETTINGS,
+        release=seen,
+    )
+    assert expected
+    for name, weight in model.state_dict().items():
+        other.state_dict()[name].copy_(weight)
+    again = layer_moments(other, _PUBLIC, diagonal=method == "wanda", settings=_SETTINGS)
+    now = [moment.total for _, moments in again for moment in moments]
+    dense = layer_moments(tiny_model(), _PUBLIC, diagonal=method == "wanda", settings=_SETTINGS)
+    before = [moment.total for _, moments in dense for moment in moments]
+    inputs = len(now) // LAYERS
+    # The first input of a layer is not touched by pruning that layer, only by what came before it.
+    for index in range(0, len(now), inputs):
+        assert torch.equal(expected[index], now[index])
+        assert torch.equal(expected[index], before[index]) == (index == 0)
+    assert torch.equal(beside.at(1, 2)[0].total, now[2 * inputs])  # another round, after a layer that was not asked for
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", _METHODS)
+def test_bounds_are_of_the_public_windows_themselves_whitened_or_not(method: Method, family: str) -> None:
+    each = _all_windows(method, _PUBLIC, family)
+    plain, white = _inputs(method, family, whiten=False), _inputs(method, family)
+    for layer, windows in each.items():
+        for index, (one, other) in enumerate(zip(plain[layer], white[layer], strict=True)):
+            assert one.scale is None
+            assert other.scale is not None
+            moments = [window[index].total.numpy() for window in windows]
+            whiten = whitened_diagonal if method == "wanda" else whitened_matrix
+            for part, these in ((one, moments), (other, [whiten(moment, other.scale) for moment in moments])):
+                lengths = sorted(float(np.linalg.norm(moment.astype(np.float64))) for moment in these)
+                bound = part.clipping.bound * 2.0**part.clipping.exponent
+                assert lengths[3] * (1 - 1e-6) <= bound <= lengths[3] * (1 + 1e-3)
+            total = np.sum(moments, axis=0)
+            squares = total if method == "wanda" else np.diagonal(total)
+            mean = squares / _PUBLIC.numel()
+            assert other.scale == pytest.approx(np.maximum(mean, mean.mean() / 1024), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", _METHODS)
@@ -229,14 +362,12 @@ def test_hardly_any_noise_prunes_nearly_as_clipped_sums_without_noise_do(tmp_pat
 
     def no_noise(layer: DecoderLayer, each: Iterator[list[InputMoment]]) -> list[InputMoment]:
         sums, moments = clipped_sums(inputs[layer.index], each)
-        totals = [
-            to_diagonal(total, part.clipping) if part.diagonal else to_matrix(total, part.inputs, part.clipping)
-            for total, part in zip(sums, inputs[layer.index], strict=True)
+        return [
+            replace(moment, total=torch.from_numpy(_plain(total, part)).float(), tokens=1)
+            for moment, total, part in zip(moments, sums, inputs[layer.index], strict=True)
         ]
-        return [replace(m, total=torch.from_numpy(t).float(), tokens=1) for m, t in zip(moments, totals, strict=True)]
 
-    def kept(release: Callable[..., list[InputMoment]]) -> torch.Tensor:
-        model = tiny_model()
+    def kept(model: PreTrainedModel, release: Callable[..., list[InputMoment]]) -> torch.Tensor:
         pattern = parse_pattern("0.5")
         prune(model, windows, method=method, pattern=pattern, settings=_SETTINGS, release=release)
         return torch.cat(
@@ -245,14 +376,26 @@ def test_hardly_any_noise_prunes_nearly_as_clipped_sums_without_noise_do(tmp_pat
 
     # The largest epsilon there is, few releases and many windows: the noise is small beside the sums.
     windows = calibration_windows(600)
-    stream = iter(range(10**6))
-
-    def entropy(count: int) -> bytes:
-        return hashlib.shake_256(next(stream).to_bytes(8)).digest(count)
-
     with _ledger(tmp_path, "50") as ledger:
+        model = tiny_model()
         one = PrivateInstitution(
-            ledger, data="a", run="0" * 64, inputs=inputs, rounds=[(0, 1, 2)], epsilon="50", entropy=entropy
+            ledger,
+            data="a",
+            run="0" * 64,
+            inputs=inputs,
+            public=_beside(model, method, [(0, 1, 2)], calibration_windows(8, seed=98)),
+            rounds=[(0, 1, 2)],
+            epsilon="50",
+            entropy=_counted(),
         )
-        same = kept(no_noise) == kept(lambda layer, each: one.release(0, layer, each))
+        same = kept(tiny_model(), no_noise) == kept(model, lambda layer, each: one.release(0, layer, each))
     assert same.float().mean() > (0.97 if method == "wanda" else 0.85)
+
+
+def _plain(total: NDArray[np.int64], part: PublicInput) -> NDArray[np.float64]:
+    """A sum that is not whitened any more."""
+    assert part.scale is not None
+    if part.diagonal:
+        return to_diagonal(total, part.clipping) * part.scale
+    root = np.sqrt(part.scale)
+    return to_matrix(total, part.inputs, part.clipping) * root[:, None] * root

@@ -164,7 +164,6 @@ def test_runs_within_one_budget_go_on_with_the_ledgers_of_those_before(
     assert second.privacy is not None
     assert Fraction(first.privacy.institutions["poems"].epsilon) <= 3
     assert 4 < Fraction(second.privacy.institutions["poems"].epsilon) <= 5
-    assert first.model_digest != second.model_digest  # noise is never drawn from the seed
     options = _options(*settings)
     refused(fedspallm("simulate", private, "--out", tmp_path / "third", *options), 7, "not enough privacy left")
 
@@ -214,8 +213,11 @@ def test_each_calibration_window_is_of_a_document_of_its_own_and_heldout_ones_of
         assert len({found[0] for found in documents}) == 8
 
 
-def test_a_model_alone_is_pruned_without_noise(private: Path, fedspallm: Fedspallm, tmp_path: Path) -> None:
-    settings = ("evaluation.alone=true", "evaluation.central=true")
+def test_a_model_alone_is_pruned_without_noise_and_noise_is_never_drawn_from_the_seed(
+    private: Path, fedspallm: Fedspallm, tmp_path: Path
+) -> None:
+    # With less epsilon so few windows drown: all prune as from public text, and every run gives the same model.
+    settings = ("evaluation.alone=true", "evaluation.central=true", 'privacy.epsilon="50"')
     one = _done(fedspallm, private, tmp_path / "one", *settings)
     other = _done(fedspallm, private, tmp_path / "other", *settings)
     assert one.perplexity.alone == other.perplexity.alone
