@@ -100,6 +100,32 @@ def test_the_page_has_a_plot_of_sparsity_of_bits_and_of_every_axis_with_numbers(
     assert "8 settings in 2 groups" in images[2]
 
 
+def test_what_an_attacker_can_tell_is_plotted_against_epsilon_where_it_was_measured(tmp_path: Path) -> None:
+    areas = {"1": (0.5, 0.4, 0.6), "4": (0.55, 0.45, 0.65), "inf": (0.9, 0.8, 0.97)}
+    points: list[tuple[dict[str, Any], PointFigures | str]] = [
+        ({"privacy.epsilon": epsilon}, figures([40], membership_auc=area, membership_low=low, membership_high=high))
+        for epsilon, (area, low, high) in areas.items()
+    ]
+    points.append(({"privacy.epsilon": "8"}, figures([40])))
+    measured = sweep({"privacy.epsilon": [*areas, "8"]}, points)
+    found, source = page(measured, tmp_path)
+    assert "<h2>Membership AUC against epsilon</h2>" in source
+    (summary,) = (
+        attrs["aria-label"] for _, attrs in found.tags if (attrs.get("aria-label") or "").startswith("Member")
+    )
+    assert summary is not None
+    assert "3 settings in 1 groups, from 0.50 at 1 to 0.90" in summary
+    assert "1 settings are not drawn" in summary
+    assert len(drawings(source)) == 4
+    cells = [cell for row in found.rows for cell in row if re.fullmatch(r"0\.\d\d \(0\.\d\d to 0\.\d\d\)", cell)]
+    assert cells == ["0.50 (0.40 to 0.60)", "0.55 (0.45 to 0.65)", "0.90 (0.80 to 0.97)"]
+    write_tables(measured, tmp_path)
+    rows = (tmp_path / "tradeoff.csv").read_text(encoding="utf-8").splitlines()
+    place = rows[0].split(",").index("membership_auc")
+    assert [row.split(",")[place] for row in rows[1:]] == ["0.5", "0.55", "0.9", ""]
+    assert "embership" not in page(epsilons(), tmp_path)[1]
+
+
 def test_an_axis_of_budgets_is_logarithmic_and_shows_infinity_at_its_end(tmp_path: Path) -> None:
     _, source = page(epsilons(), tmp_path)
     texts = re.findall(r'x="([\d.]+)" y="[\d.]+"[^>]*>(1|4|16|inf)</text>', drawings(source)[2])

@@ -1,5 +1,6 @@
 """How good a model still is, and how a run is told to people."""
 
+from fedspallm_secure.evaluation.membership import Auc, auc, auc_bound, error_scores, kept_scores, relative_sizes
 from fedspallm_secure.evaluation.model_card import write_model_card
 from fedspallm_secure.evaluation.perplexity import evaluate_kinds, geometric_mean, perplexity
 from fedspallm_secure.evaluation.report import write_report
@@ -29,6 +30,7 @@ from fedspallm_secure.evaluation.tradeoff import (
 from fedspallm_secure.evaluation.tradeoff_page import write_tradeoff_page
 
 __all__ = [
+    "Auc",
     "LedgerHead",
     "Perplexities",
     "PerplexityTable",
@@ -38,13 +40,18 @@ __all__ = [
     "SpentPrivacy",
     "Tradeoff",
     "TradeoffPoint",
+    "auc",
+    "auc_bound",
+    "error_scores",
     "evaluate_kinds",
     "evaluation_table",
     "figures_of",
     "geometric_mean",
+    "kept_scores",
     "make_tradeoff",
     "perplexity",
     "perplexity_table",
+    "relative_sizes",
     "seconds_table",
     "settings_table",
     "traffic_table",

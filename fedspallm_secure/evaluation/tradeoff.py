@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fedspallm_secure.evaluation.comparison import mean_alone
+from fedspallm_secure.evaluation.membership import Auc
 from fedspallm_secure.evaluation.perplexity import geometric_mean
 from fedspallm_secure.evaluation.results import Perplexities, Results
 from fedspallm_secure.evaluation.writing import write_whole
@@ -45,6 +46,10 @@ class PointFigures(_Frozen):
         vanishing: those of them that fell silent once votes were counted.
         seed: of the run.
         model_digest: SHA-256 that every participant computed for the final model.
+        membership_auc: area under the ROC curve of telling an institution's calibration windows from others by the
+            counts of votes; None where not measured.
+        membership_low: lower end of its 95 % interval.
+        membership_high: upper end.
     """
 
     perplexity: Perplexities
@@ -61,6 +66,9 @@ class PointFigures(_Frozen):
     vanishing: list[str]
     seed: int
     model_digest: str
+    membership_auc: float | None = None
+    membership_low: float | None = None
+    membership_high: float | None = None
 
 
 class TradeoffPoint(_Frozen):
@@ -106,13 +114,14 @@ class Tradeoff(_Frozen):
         return [point for point in self.points if point.figures is not None]
 
 
-def figures_of(results: Results, vanishing: Sequence[str], pruned: bool) -> PointFigures:
+def figures_of(results: Results, vanishing: Sequence[str], pruned: bool, membership: Auc | None = None) -> PointFigures:
     """The figures of a finished run.
 
     Args:
         results: of the run.
         vanishing: institutions that fell silent.
         pruned: whether the first round's layers were pruned in the run itself.
+        membership: how well calibration windows were told from others, if that was measured.
     """
     alone = mean_alone(results.perplexity)
     return PointFigures(
@@ -130,6 +139,9 @@ def figures_of(results: Results, vanishing: Sequence[str], pruned: bool) -> Poin
         vanishing=list(vanishing),
         seed=results.config["seed"],
         model_digest=results.model_digest,
+        membership_auc=None if membership is None else membership.value,
+        membership_low=None if membership is None else membership.low,
+        membership_high=None if membership is None else membership.high,
     )
 
 

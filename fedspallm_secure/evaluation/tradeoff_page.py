@@ -39,6 +39,7 @@ def write_tradeoff_page(tradeoff: Tradeoff, path: Path) -> None:
         mean=mean,
         seeds=len(tradeoff.axes.get(SEED, [None])),
         kinds=own,
+        membership=any(figures.membership_auc is not None for figures in finished),
         everywhere=len(own) == len(tradeoff.kinds),
         failed=[point for point in tradeoff.points if point.failed is not None],
         seconds=sum(figures.seconds for figures in finished),

@@ -1,8 +1,9 @@
-"""A sweep's plots: perplexity against what it is paid with.
+"""A sweep's plots: perplexity against what it is paid with, and what an adversary can tell against epsilon.
 
 A mark is a setting, at the mean over its seeds; the bar through it goes from the least to the largest. A line joins
 settings that differ in nothing but what the axis shows. An infinite value of an axis ("inf": off) has a place of its
-own at the end.
+own at the end. Where it was measured how well calibration windows are told from others, there is a plot of that too:
+its bar is the 95 % interval, over all seeds from the lowest end to the highest, and its line is a guess.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -36,6 +37,7 @@ from fedspallm_secure.evaluation.wording import perplexity_text
 __all__ = ["TradeoffPlot", "tradeoff_plots"]
 
 PATTERN = "pruning.pattern"
+EPSILON = "privacy.epsilon"
 _COLOURS = [*STEPS[1:], "ink"]
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", ":", "-.")
@@ -82,8 +84,56 @@ class _Axis:
     logarithmic: bool = False
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """What is on the vertical axis.
+
+    Attributes:
+        name: for people.
+        values: of a setting: the mark, and both ends of its bar.
+        line: what the horizontal line is called.
+        lines: where it is, from point to point; empty for none.
+        colour: of it.
+        text: a value for people.
+    """
+
+    name: str
+    values: Callable[[Setting], tuple[float, float, float]]
+    line: str
+    lines: list[float]
+    colour: str
+    text: Callable[[float], str]
+
+
+def _perplexity(tradeoff: Tradeoff) -> _Measure:
+    measured = [point.common_dense for point in tradeoff.finished if point.common_dense is not None]
+
+    def values(setting: Setting) -> tuple[float, float, float]:
+        return setting.mean, min(setting.perplexities), max(setting.perplexities)
+
+    dense = [value for value in measured if isfinite(value)]
+    return _Measure("Perplexity", values, "dense", dense, "dense", perplexity_text)
+
+
+def _membership() -> _Measure:
+    def values(setting: Setting) -> tuple[float, float, float]:
+        measured = [
+            (figures.membership_auc, figures.membership_low, figures.membership_high) for figures in setting.figures
+        ]
+        found = [(area, low, high) for area, low, high in measured if None not in (area, low, high)]
+        if not found:
+            return nan, nan, nan
+        areas, lows, highs = zip(*found, strict=True)
+        return mean(areas), min(lows), max(highs)
+
+    return _Measure("Membership AUC", values, "a guess", [0.5], "dense", lambda value: f"{value:.2f}")
+
+
 def tradeoff_plots(tradeoff: Tradeoff) -> list[TradeoffPlot]:
-    """Perplexity against sparsity, bits a weight, and every other axis that has numbers; none if nothing finished."""
+    """Perplexity against sparsity, bits a weight, and every other axis that has numbers; none if nothing finished.
+
+    What an adversary can tell comes last, against epsilon, if it was measured.
+    """
     settings = settings_of(tradeoff)
     if not settings or not tradeoff.kinds:
         return []
@@ -105,9 +155,13 @@ def tradeoff_plots(tradeoff: Tradeoff) -> list[TradeoffPlot]:
         ),
         *(_swept(tradeoff, key, keys) for key in numbers),
     ]
+    perplexity, membership = _perplexity(tradeoff), _membership()
+    drawings = [(perplexity, axis) for axis in axes]
+    if any(isfinite(membership.values(setting)[0]) for setting in settings):
+        drawings += [(membership, _swept(tradeoff, key, keys)) for key in numbers if key == EPSILON]
     return [
-        TradeoffPlot(f"Perplexity against {axis.heading}", _plot(tradeoff, settings, axis, f"plot-{number}"))
-        for number, axis in enumerate(axes)
+        TradeoffPlot(f"{measure.name} against {axis.heading}", _plot(measure, settings, axis, f"plot-{number}"))
+        for number, (measure, axis) in enumerate(drawings)
     ]
 
 
@@ -137,51 +191,56 @@ def _swept(tradeoff: Tradeoff, key: str, keys: Sequence[str]) -> _Axis:
     )
 
 
-def _plot(tradeoff: Tradeoff, settings: Sequence[Setting], axis: _Axis, name: str) -> Plot:
+def _plot(measure: _Measure, settings: Sequence[Setting], axis: _Axis, name: str) -> Plot:
     places = [axis.place(setting) for setting in settings]
     shown = [
         (setting, place)
         for setting, place in zip(settings, places, strict=True)
-        if isfinite(place) and isfinite(setting.mean)
+        if isfinite(place) and isfinite(measure.values(setting)[0])
     ]
     series: dict[str, list[tuple[float, Setting]]] = {}
     for setting, place in shown:
         series.setdefault(json.dumps([setting.axes.get(key) for key in axis.keys]), []).append((place, setting))
-    measured = [point.common_dense for point in tradeoff.finished if point.common_dense is not None]
-    dense = [value for value in measured if isfinite(value)]
+    level = measure.lines
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         handles: list[Any] = [
-            _draw_series(axes, number, sorted(marks, key=lambda mark: mark[0]), axis)
+            _draw_series(axes, number, sorted(marks, key=lambda mark: mark[0]), axis, measure)
             for number, marks in enumerate(series.values())
         ]
-        if dense:
-            axes.axhspan(min(dense), max(dense), color=INK["dense"], alpha=0.25, linewidth=0)
-            handles.append(axes.axhline(mean(dense), color=INK["dense"], linewidth=1.5, linestyle=(0, (6, 3))))
-        _scale(axes, axis, [value for setting, _ in shown for value in setting.perplexities] + dense)
+        if level:
+            colour = INK[measure.colour]
+            axes.axhspan(min(level), max(level), color=colour, alpha=0.25, linewidth=0)
+            handles.append(axes.axhline(mean(level), color=colour, linewidth=1.5, linestyle=(0, (6, 3))))
+        _scale(axes, axis, [value for setting, _ in shown for value in measure.values(setting)] + level, measure)
         axes.set_xlabel(axis.words)
-        axes.set_ylabel("perplexity")
+        axes.set_ylabel(measure.name[0].lower() + measure.name[1:])
         if len(series) <= _MOST_SERIES:
             figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
     names = [label(marks[0][1].axes, axis.keys) or "federated" for marks in series.values()]
-    labels = [*(", ".join(short(part) for part in name.split(", ")) for name in names), *(["dense"] if dense else [])]
+    labels = [
+        *(", ".join(short(part) for part in name.split(", ")) for name in names),
+        *([measure.line] if level else []),
+    ]
     columns = max(1, min(4, _LEGEND // (max(map(len, labels), default=0) + _HANDLE)))
     rows = -(-len(labels) // columns) if len(series) <= _MOST_SERIES else 0
-    return Plot(drawn(draw, 3.6 + 0.24 * rows, name), _summary(axis, len(settings), shown, len(series)))
+    return Plot(drawn(draw, 3.6 + 0.24 * rows, name), _summary(measure, axis, len(settings), shown, len(series)))
 
 
-def _draw_series(axes: Axes, number: int, marks: Sequence[tuple[float, Setting]], axis: _Axis) -> Container:
+def _draw_series(
+    axes: Axes, number: int, marks: Sequence[tuple[float, Setting]], axis: _Axis, measure: _Measure
+) -> Container:
     """Returns what a legend points to."""
     colour = INK[_COLOURS[number % len(_COLOURS)]]
-    means = [setting.mean for _, setting in marks]
-    spread = [
-        [centre - min(setting.perplexities) for centre, (_, setting) in zip(means, marks, strict=True)],
-        [max(setting.perplexities) - centre for centre, (_, setting) in zip(means, marks, strict=True)],
-    ]
+    values = [measure.values(setting) for _, setting in marks]
+    means = [centre for centre, _, _ in values]
     # A mean of equal numbers may fall a rounding beside them.
-    spread = [[max(0.0, length) for length in side] for side in spread]
+    spread = [
+        [max(0.0, centre - low) for centre, low, _ in values],
+        [max(0.0, high - centre) for centre, _, high in values],
+    ]
     return axes.errorbar(
         [place for place, _ in marks],
         means,
@@ -196,7 +255,7 @@ def _draw_series(axes: Axes, number: int, marks: Sequence[tuple[float, Setting]]
     )
 
 
-def _scale(axes: Axes, axis: _Axis, perplexities: Sequence[float]) -> None:
+def _scale(axes: Axes, axis: _Axis, values: Sequence[float], measure: _Measure) -> None:
     axes.grid(linewidth=0.8)
     axes.tick_params(length=0)
     if axis.logarithmic:
@@ -206,22 +265,24 @@ def _scale(axes: Axes, axis: _Axis, perplexities: Sequence[float]) -> None:
         axes.xaxis.set_major_locator(FixedLocator([value for value, _ in axis.ticks]))
         texts = dict(axis.ticks)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: texts.get(value, f"{value:g}")))
-    finite = [value for value in perplexities if isfinite(value)]
-    if finite and max(finite) / min(finite) > _LOGARITHMIC:
+    finite = [value for value in values if isfinite(value)]
+    if finite and max(finite) > _LOGARITHMIC * min(finite) > 0:
         axes.set_yscale("log")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: perplexity_text(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: measure.text(value)))
 
 
-def _summary(axis: _Axis, settings: int, shown: Sequence[tuple[Setting, float]], lines: int) -> str:
-    text = f"Perplexity against {axis.heading}: {len(shown)} settings in {lines} groups"
+def _summary(measure: _Measure, axis: _Axis, settings: int, shown: Sequence[tuple[Setting, float]], lines: int) -> str:
+    def height(mark: tuple[Setting, float]) -> float:
+        return measure.values(mark[0])[0]
+
+    text = f"{measure.name} against {axis.heading}: {len(shown)} settings in {lines} groups"
     if shown:
-        least, at = min(shown, key=lambda mark: mark[0].mean)
-        most, there = max(shown, key=lambda mark: mark[0].mean)
+        least, most = min(shown, key=height), max(shown, key=height)
         text += (
-            f", from {perplexity_text(least.mean)} at {at:.4g} to {perplexity_text(most.mean)} at {there:.4g}; the "
-            "numbers are in the table below"
+            f", from {measure.text(height(least))} at {least[1]:.4g} to {measure.text(height(most))} at {most[1]:.4g}; "
+            "the numbers are in the table below"
         )
     missing = settings - len(shown)
     return text + "." + (f" {missing} settings are not drawn: a value is infinite or missing." if missing else "")

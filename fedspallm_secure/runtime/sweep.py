@@ -47,6 +47,7 @@ class _SweepFile(BaseModel):
         set: dotted key -> value, the same for all points.
         axes: dotted key -> list of values; points are all combinations.
         points: instead of axes, dotted key -> value, point by point.
+        membership: whether each point measures what its counts of votes tell of calibration windows.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -55,6 +56,7 @@ class _SweepFile(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict)
     axes: dict[str, Any] = Field(default_factory=dict)
     points: list[dict[str, Any]] = Field(default_factory=list)
+    membership: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ class Sweep:
     Attributes:
         axes: key -> its values, in order.
         points: all, in order.
+        membership: whether each point measures what its counts of votes tell of calibration windows.
     """
 
     axes: dict[str, list[Any]]
     points: tuple[SweepPoint, ...]
+    membership: bool = False
 
 
 def load_sweep(path: Path, demo: Callable[[], dict[str, Any]]) -> Sweep:
@@ -112,14 +116,14 @@ def load_sweep(path: Path, demo: Callable[[], dict[str, Any]]) -> Sweep:
     else:
         base = path.parent / file.base
         raw, folder = read_toml(base, "configuration"), base.parent
-    points = tuple(_point(raw, folder, fixed, values) for values in chosen)
+    points = tuple(_point(raw, folder, fixed, values, file.membership) for values in chosen)
     axes: dict[str, list[Any]] = {}
     for point in points:
         for key, value in point.axes.items():
             known = axes.setdefault(key, [])
             if not _among(value, known):
                 known.append(value)
-    return Sweep(axes, points)
+    return Sweep(axes, points, file.membership)
 
 
 def _choices(file: _SweepFile, path: Path) -> list[dict[str, Any]]:
@@ -155,7 +159,9 @@ def _not_too_many(number: int, path: Path) -> None:
         )
 
 
-def _point(raw: dict[str, Any], folder: Path, fixed: dict[str, Any], values: dict[str, Any]) -> SweepPoint:
+def _point(
+    raw: dict[str, Any], folder: Path, fixed: dict[str, Any], values: dict[str, Any], membership: bool
+) -> SweepPoint:
     """Build and check one point."""
     raw = deepcopy(raw)
     keys = fixed | values
@@ -174,7 +180,9 @@ def _point(raw: dict[str, Any], folder: Path, fixed: dict[str, Any], values: dic
     except FedspallmError as error:
         said = ", ".join(f"{key} = {_text(value)}" for key, value in values.items())
         raise type(error)(f"The point {said} can't be run. {error.problem}", error.todo) from error
-    stands_for = {"config": config.model_dump(mode="json"), "vanishing": vanishing}
+    stands_for: dict[str, Any] = {"config": config.model_dump(mode="json"), "vanishing": vanishing}
+    if membership:
+        stands_for["membership"] = True
     slug = "-".join(re.sub(r"[^\w.]+", "_", _plain(value), flags=re.ASCII).strip("_") for value in values.values())
     mark = hashlib.sha256(_text(stands_for).encode()).hexdigest()[:10]
     return SweepPoint(f"{slug[:_LONGEST_SLUG]}-{mark}", values, config, vanishing)

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Failed", "Finished", "Stepped", "Task", "work"]
 
 _SECONDS_BETWEEN = 0.2
+_MEMBERSHIP = "membership.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Task:
         shared: where pruned layers are that the point may take, or should be put if they are not there; None for
             neither.
         removed: what of a run's folder does not stay.
+        membership: whether to measure what the counts of votes tell of calibration windows.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Task:
     points: Path
     shared: Path | None
     removed: tuple[str, ...]
+    membership: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,10 @@ def _run(task: Task, steps: _Sent) -> None:
             (taken / "shared").touch()
             os.replace(taken, partial)
         if not out.exists():
-            simulate(task.config, out, steps, keep_work=leads, vanishing=task.vanishing)
+            keep_work = leads or task.membership
+            simulate(task.config, out, steps, keep_work=keep_work, vanishing=task.vanishing)
+        if task.membership and not (out / _MEMBERSHIP).exists():
+            _measure_membership(task, out, steps)
         if leads and task.shared is not None and (out / "work").exists():
             aside = task.shared.with_name(task.shared.name + ".partial")
             shutil.rmtree(aside, ignore_errors=True)
@@ -152,10 +158,24 @@ def _run(task: Task, steps: _Sent) -> None:
         for name in task.removed:
             shutil.rmtree(out / name, ignore_errors=True)
         note = {"vanishing": task.vanishing, "pruned": not (out / "shared").exists()}
+        if task.membership:
+            note["membership"] = json.loads((out / _MEMBERSHIP).read_bytes())
         (out / "point.json").write_text(json.dumps(note, indent=2), encoding="utf-8")
-        (out / "shared").unlink(missing_ok=True)
+        for name in ("shared", _MEMBERSHIP):
+            (out / name).unlink(missing_ok=True)
         os.replace(out, task.points / task.name)
     out.with_name(out.name + ".lock").unlink()
+
+
+def _measure_membership(task: Task, out: Path, steps: _Sent) -> None:
+    """Measure while the layers are there; a point that is killed later does not need them again."""
+    from fedspallm_secure.runtime.membership import membership_of_run
+
+    with steps.step("tell calibration windows from others"):
+        area = membership_of_run(task.config, out / "work")
+    aside = out / f"{_MEMBERSHIP}.partial"
+    aside.write_text(json.dumps(None if area is None else asdict(area)), encoding="utf-8")
+    os.replace(aside, out / _MEMBERSHIP)
 
 
 class _Sent:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedspallm_secure.errors import StorageError
 from fedspallm_secure.evaluation import (
+    Auc,
     PointFigures,
     Results,
     Tradeoff,
@@ -74,7 +75,16 @@ def run_sweep(
             group = groups[point.name]
             alone = group is None or (sizes[group] == 1 and not folder.shared(group).exists())
             shared = None if alone or group is None else folder.shared(group)
-            return Task(point.name, point.config, point.vanishing, folder.running, folder.points, shared, removed)
+            return Task(
+                name=point.name,
+                config=point.config,
+                vanishing=point.vanishing,
+                running=folder.running,
+                points=folder.points,
+                shared=shared,
+                removed=removed,
+                membership=sweep.membership,
+            )
 
         shown.begin(len(sweep.points), len(sweep.points) - len(unfinished))
         for name in unfinished:
@@ -105,8 +115,10 @@ def _read(point: Path) -> tuple[PointFigures, str]:
     try:
         results = Results.model_validate_json((point / "results.json").read_bytes())
         note = json.loads((point / "point.json").read_bytes())
-        return figures_of(results, note["vanishing"], note["pruned"]), results.base_model
-    except (OSError, ValueError, KeyError) as error:
+        found = note.get("membership")
+        area = None if found is None else Auc(**found)
+        return figures_of(results, note["vanishing"], note["pruned"], area), results.base_model
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{point} is damaged: {error}.", "Remove that folder; the point is then run again."
         ) from error

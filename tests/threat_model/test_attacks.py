@@ -42,6 +42,8 @@ def test_an_attack_fails_here(name: str, finding: Findings) -> None:
         ("layer_cohort_of_one", "capacities give 7 layer assignments; .* refused by i0: 1 institutions of lane"),
         ("roster_sybils", "refused by i0: institutions: the charter has 'i1' with key .*signature of 'i1' does not"),
         ("malleable_votes", "confirmed in another log than this one; .*i0 had shown a digest and no ciphertext"),
+        ("token_counts", r"32 equations for 256 tokens"),
+        ("membership_aggregate", r"counts of a run with an epsilon of 2, under which nobody gets beyond 0\.62"),
     ],
 )
 def test_what_stops_an_attack_here_is_the_rule_that_its_module_names(
@@ -54,3 +56,5 @@ def test_what_stops_an_attack_here_is_the_rule_that_its_module_names(
 def test_what_the_threat_model_calls_not_stopped_works(finding: Findings) -> None:
     assert "whose policy lists nobody: recovered 256 of 256 words" in finding("roster_sybils").evidence
     assert "a second run on the same texts without i5: recovered 256 of 256" in finding("intersecting_cohorts").evidence
+    plain, _ = finding("membership_aggregate").evidence.split("Here: ")
+    assert re.search(r"0\.[89]\d \(.*from counts without noise, which are the same here where no epsilon is set", plain)

@@ -12,10 +12,13 @@ from threat_model.attacks.false_counts import FALSE_COUNTS
 from threat_model.attacks.intersecting_cohorts import INTERSECTING_COHORTS
 from threat_model.attacks.layer_cohort_of_one import LAYER_COHORT_OF_ONE
 from threat_model.attacks.malleable_votes import MALLEABLE_VOTES
+from threat_model.attacks.membership_aggregate import MEMBERSHIP_AGGREGATE
+from threat_model.attacks.membership_update import MEMBERSHIP_UPDATE
 from threat_model.attacks.model_inconsistency import MODEL_INCONSISTENCY
 from threat_model.attacks.reading_weights import READING_WEIGHTS
 from threat_model.attacks.replay import REPLAY
 from threat_model.attacks.roster_sybils import ROSTER_SYBILS
+from threat_model.attacks.token_counts import TOKEN_COUNTS
 
 __all__ = ["ATTACKS", "Attack", "Finding", "Trial"]
 
@@ -33,6 +36,9 @@ ATTACKS: dict[str, Attack] = {
         INTERSECTING_COHORTS,
         ROSTER_SYBILS,
         MALLEABLE_VOTES,
+        MEMBERSHIP_UPDATE,
+        MEMBERSHIP_AGGREGATE,
+        TOKEN_COUNTS,
     )
 }
 """Name -> attack, the simplest first."""
