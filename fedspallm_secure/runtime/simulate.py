@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
 from itertools import count
 from math import log
 from pathlib import Path
@@ -30,7 +29,6 @@ from fedspallm_secure.evaluation import (
     write_report,
 )
 from fedspallm_secure.messages import digest
-from fedspallm_secure.privacy import Ledger
 from fedspallm_secure.pruning import PruneSettings, check_finite, load_weights, prune, snapshot
 from fedspallm_secure.rounds import LocalTelemetry, PublicWeights, RoundPlan, RoundTelemetry, plan_round
 from fedspallm_secure.runtime.agreement import (
@@ -43,14 +41,14 @@ from fedspallm_secure.runtime.agreement import (
 )
 from fedspallm_secure.runtime.config import HERE, STATISTICS, RunConfig
 from fedspallm_secure.runtime.embedded import Traffic, run_round
+from fedspallm_secure.runtime.keepers import keepers
 from fedspallm_secure.runtime.kept_keys import KeptKeys
 from fedspallm_secure.runtime.measure import Measured
 from fedspallm_secure.runtime.model import load_model, load_tokenizer, origin_of, save_model
 from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.pooling import Measuring, pooled_statistics
-from fedspallm_secure.runtime.private_pooling import PoolingInstitution
-from fedspallm_secure.runtime.private_pruning import LedgerKeeper, PrivateInstitution, PrivatePruning
-from fedspallm_secure.runtime.public_text import PublicMoments, public_inputs, public_windows
+from fedspallm_secure.runtime.private_pruning import PrivatePruning
+from fedspallm_secure.runtime.public_text import public_windows
 from fedspallm_secure.runtime.steps import Advance, Steps, Timed
 from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows
@@ -243,42 +241,14 @@ class _Run:
 
     def _private(self, advance: Advance) -> PrivatePruning:
         """The institutions' ledgers, once the bounds are known and everybody has enough left."""
-        privacy = self.config.privacy
-        ledgers = self.folder.partial / "ledgers" if privacy.ledger == HERE else Path(privacy.ledger)
-        keeper = self._pooling if self.charter.pooled is not None else self._pruning_keeper(advance)
+        ledger = self.config.privacy.ledger
         return PrivatePruning(
-            self.config, ledgers, self.plans, keeper, lambda name, number, layer: self._store(name, number).has(layer)
+            self.config,
+            self.folder.partial / "ledgers" if ledger == HERE else Path(ledger),
+            self.plans,
+            keepers(self.config, self.plans, self.model, self.tokenizer, self.settings, advance),
+            lambda name, number, layer: self._store(name, number).has(layer),
         )
-
-    def _pooling(self, name: str, ledger: Ledger, data: str) -> LedgerKeeper:
-        return PoolingInstitution(ledger, name, data, self.plans)
-
-    def _pruning_keeper(self, advance: Advance) -> Callable[[str, Ledger, str], LedgerKeeper]:
-        """Makes institutions that prune from noisy moments, with bounds from public text and its own moments beside."""
-        privacy, diagonal = self.config.privacy, self.config.pruning.method == "wanda"
-        windows = public_windows(self.config, self.tokenizer)
-        inputs = public_inputs(
-            self.model,
-            windows,
-            diagonal=diagonal,
-            quantile=Fraction(privacy.clip),
-            settings=self.settings,
-            advance=advance,
-        )
-
-        def keeper(name: str, ledger: Ledger, data: str) -> LedgerKeeper:
-            rounds = [plan.layers_of(name) for plan in self.plans]
-            return PrivateInstitution(
-                ledger,
-                data=data,
-                run=digest(self.charter),
-                inputs=inputs,
-                public=PublicMoments(self.model, windows, rounds, diagonal=diagonal, settings=self.settings),
-                rounds=rounds,
-                epsilon=privacy.epsilon,
-            )
-
-        return keeper
 
     def _store(self, name: str, number: int) -> LayerStore:
         """Where the layers lie that an institution pruned in a round."""

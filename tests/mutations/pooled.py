@@ -8,6 +8,7 @@ __all__ = ["POOLED"]
 
 _GATE = ("tests/charter/test_gate.py",)
 _ROUND = "tests/rounds/test_pooled.py"
+_SHARES = "tests/runtime/test_private_pooling.py"
 _LIES = "tests/rounds/test_pooled_lies.py"
 _RUN = "tests/runtime/test_pooled_run.py"
 _LAYERS = ("tests/workspace/test_adopted_layers.py",)
@@ -120,6 +121,18 @@ POOLED: tuple[Mutation, ...] = (
         "rounds/own_moments.py",
         _never("if at_bound and self._plan.pooled(lane).noise is not None:"),
         (f"{_ROUND}::test_a_moment_whose_noise_would_be_cut_off_is_not_sent",),
+    ),
+    Mutation(
+        "noise is shared among all, though some may vanish",
+        "runtime/private_pooling.py",
+        (("dropouts=cohort - quorum,", "dropouts=0,"),),
+        (_SHARES,),
+    ),
+    Mutation(
+        "noise is shared among all, though colluders know theirs",
+        "runtime/private_pooling.py",
+        (("colluders=plan.charter.parameters.colluders,", "colluders=0,"),),
+        (_SHARES,),
     ),
     # What follows from sums.
     Mutation(
