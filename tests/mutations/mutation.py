@@ -16,7 +16,7 @@ __all__ = ["PACKAGE", "ROOT", "Mutation", "Verdict", "break_check", "copy_projec
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fedspallm_secure"
 
-_NEEDED = (PACKAGE, "tests", "docs", "protocol", "pyproject.toml")
+_NEEDED = (PACKAGE, "tests", "benchmarks", "docs", "protocol", "pyproject.toml")
 _SECONDS = 300
 _PASSED, _FAILED = 0, 1  # exit codes of pytest; all others mean that no test came to a result
 
