@@ -6,7 +6,7 @@ second moment is a sum over tokens of known matrices, each as often as the token
 than there are tokens. Solved by least squares, their solution is the list of all counts.
 Why it works on a plain sum of statistics: a sum hides the parts, and this tells of the whole.
 What stops it here: of that input only the diagonal is summed, which is far fewer numbers than there are tokens (SPEC
-22.9). Deeper inputs depend on other tokens too.
+section 22.9). Deeper inputs depend on other tokens too.
 """
 
 from __future__ import annotations
