@@ -277,10 +277,8 @@ class _Run:
 
     def _measure_at(self, name: str, plan: RoundPlan) -> tuple[LayerStore, LocalTelemetry]:
         """The second moments of an institution's text, and its figures, of the model that the round starts from."""
-        number = plan.context.round
         store = LayerStore(self.folder.fresh(f"work/moments-{name}"))
-        title = f"measure at {name}" + (f", round {number + 1}" if len(self.plans) > 1 else "")
-        with self.steps.step(title) as advance:
+        with self.steps.step(f"measure at {name}") as advance:  # the rounds together: there may be one a layer
             self.measuring.measure(name, plan, store, advance)
             figures = self._figures(name, plan)
         return store, figures

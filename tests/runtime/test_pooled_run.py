@@ -141,15 +141,17 @@ def test_an_institution_whose_policy_knows_weights_alone_takes_no_part(
 
 
 class _Killed:
-    """Shows nothing, and kills the run when a step begins."""
+    """Shows nothing, and kills the run when a step begins for the given time."""
 
-    def __init__(self, at: str = "") -> None:
+    def __init__(self, at: str = "", time: int = 1) -> None:
         self._at = at
+        self._left = time
 
     @contextmanager
     def step(self, title: str) -> Iterator[Advance]:
         """One step."""
-        if title == self._at:
+        self._left -= title == self._at
+        if not self._left:
             raise KeyboardInterrupt
         yield lambda done, total: None
 
@@ -168,7 +170,7 @@ def test_a_run_that_was_killed_between_rounds_goes_on_to_the_model_that_follows_
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     config = load_config(configuration, [*_POOLED, "pruning.method=wanda", "protocol.exchange=each layer"])
     with pytest.raises(KeyboardInterrupt):
-        simulate(config, out, _Killed("measure at ledger, round 3"))
+        simulate(config, out, _Killed("measure at ledger", 3))
     assert not out.exists()
     names = [tensor.name for tensor in _charter(partial)[0].base.pruned if tensor.layer == 0]
     for number in (1, 2):
