@@ -55,7 +55,7 @@ def measure(config: RunConfig, epsilons: list[str], steps: TerminalSteps) -> dic
         epsilons: of the run, decimal text, or `OFF`.
         steps: where progress is shown.
     """
-    method, settings = config.pruning.method, PruneSettings(config.pruning.damping, config.pruning.block, "cpu")
+    method, settings = config.pruning.method, PruneSettings(**config.pruning.solver)
     pattern = parse_pattern(config.pruning.pattern[-1])
     with steps.step("load model and text") as advance:
         tokenizer = load_tokenizer(config.model)

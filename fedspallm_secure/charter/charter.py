@@ -103,10 +103,13 @@ class PooledNoise(Frozen):
     Attributes:
         bound: the largest length of what one calibration window adds, in steps of the sums' grid.
         variance: of the noise on each sum, in steps squared; of a matrix, on its diagonal, and half of it elsewhere.
+        scale: what each number of the input is divided by before its moment is taken, as a power of two; so that noise
+            which is the same for all drowns none.
     """
 
     bound: Annotated[int, Field(ge=1, le=2**26)]
     variance: Annotated[int, Field(ge=1, le=2**52)]
+    scale: tuple[Annotated[int, Field(ge=-64, le=64)], ...]
 
 
 class PooledInput(Frozen):
@@ -116,7 +119,8 @@ class PooledInput(Frozen):
         tensors: their names, in the order of `Base.pruned`; the first one's is the lane's.
         exponent: how many binary places of the diagonal of its second moment are summed; may be negative.
         matrix: whether the rest of the second moment is summed too.
-        noise: on the sums, or null; with noise, the rest of the second moment has as many binary places.
+        noise: on the sums, or null; with noise, the rest of the second moment has as many binary places, and both are
+            of scaled inputs.
     """
 
     tensors: tuple[LaneName, ...]

@@ -192,3 +192,10 @@ def _check_pooled(charter: Charter, pooled: PooledStatistics) -> None:
                 f"{', '.join(one.tensors)} can't see the same input: they differ in layer or columns.",
                 "List tensors together only if they are given the same numbers.",
             )
+        columns = tensors[one.tensors[0]][1].columns
+        if one.noise is not None and len(one.noise.scale) != columns:
+            raise CharterError(
+                f"{', '.join(one.tensors)} have {columns} columns, and the scale of their input has "
+                f"{len(one.noise.scale)} entries.",
+                "Give one power of two for each number of the input.",
+            )

@@ -16,6 +16,7 @@ from fedspallm_secure.privacy.analytic import delta_of, epsilon_of, multiplier_o
 from fedspallm_secure.privacy.book import Account, Head, check_budget
 from fedspallm_secure.privacy.clipping import (
     Clipping,
+    binary_scale,
     clip_diagonal,
     clip_matrix,
     diagonal_length,
@@ -46,6 +47,7 @@ __all__ = [
     "Use",
     "add_noise",
     "add_symmetric_noise",
+    "binary_scale",
     "check_budget",
     "checked_epsilon",
     "clip_diagonal",

@@ -36,6 +36,7 @@ from fedspallm_secure.errors import ConfigError, DataError
 
 __all__ = [
     "Clipping",
+    "binary_scale",
     "clip_diagonal",
     "clip_matrix",
     "diagonal_length",
@@ -52,6 +53,7 @@ __all__ = [
 _BITS = 15  # of a bound that is chosen here
 _LARGEST_BOUND = 2**26
 _LARGEST_EXPONENT = 500
+_LARGEST_SCALE = 64
 _SMALLEST_SHARE = 2.0**-10  # of the mean, for inputs that hardly occur in the public text
 _MARGIN = 1 - 2.0**-20  # a norm of 2^30 elements in doubles is off by less
 
@@ -117,6 +119,23 @@ def public_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
             "Choose bounds from more of a public text, with the model that is pruned.",
         )
     return np.maximum(p, _SMALLEST_SHARE * mean)
+
+
+def binary_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
+    """`public_scale` to the nearest power of four: short to write down, and what is multiplied by it is not rounded.
+
+    Args:
+        diagonal: as for `public_scale`.
+
+    Returns:
+        float64, shape (inputs,), 4^-64 to 4^64.
+
+    Raises:
+        DataError: as for `public_scale`.
+    """
+    exponents = np.rint(np.log2(public_scale(diagonal)) / 2)
+    powers: NDArray[np.float64] = 4.0 ** np.clip(exponents, -_LARGEST_SCALE, _LARGEST_SCALE)
+    return powers
 
 
 def whitened_diagonal(record: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -97,11 +97,9 @@ def repair_matrix(
         B *= S[:, None] * S
         np.fill_diagonal(B, d)
     rho = sigma * sqrt(2 * len(B))
-    shown, directions = np.linalg.eigh(released - B)
-    beyond = np.abs(shown) > rho * (1 + _EDGE * len(B) ** (-2 / 3))
-    if d is None and not beyond.any():
+    shown, directions = _beyond(released - B, rho * (1 + _EDGE * len(B) ** (-2 / 3)))
+    if d is None and not shown.size:
         return public.copy()
-    shown, directions = shown[beyond], directions[:, beyond]
     repaired = B + (directions * np.copysign(np.sqrt(shown**2 - rho**2), shown)) @ directions.T
     if (shown < 0).any():
         repaired = _raised(repaired, B, sigma)
@@ -122,6 +120,26 @@ def _shrunk(released: NDArray[np.float64], sigma: float, public: NDArray[np.floa
         return None
     square = min(square, _FARTHEST * float(np.mean(public**2)))
     return np.maximum(public + square / (square + sigma**2) * left, np.minimum(sigma, public))
+
+
+def _beyond(matrix: NDArray[np.float64], limit: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The eigenvalues of a symmetric matrix beyond a limit, of either sign, (k,), and their directions, (inputs, k)."""
+    if _is_positive(limit, matrix) and _is_positive(limit, -matrix):  # as a rule, and much faster than eigenvalues
+        return np.empty(0), np.empty((len(matrix), 0))
+    values, directions = np.linalg.eigh(matrix)
+    beyond = np.abs(values) > limit
+    return values[beyond], directions[:, beyond]
+
+
+def _is_positive(limit: float, matrix: NDArray[np.float64]) -> bool:
+    """Whether limit I + matrix has a Cholesky factor: whether no eigenvalue is below -limit."""
+    shifted = matrix.copy()
+    shifted[np.diag_indices_from(shifted)] += limit
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _raised(matrix: NDArray[np.float64], public: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

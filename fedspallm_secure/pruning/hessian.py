@@ -60,7 +60,7 @@ def second_moments(
     Args:
         layer: the layer, on the device to work on.
         call: how to call it, on the same device.
-        hidden: the layer's inputs, one (1, T, width) a window, on the same device, all of one length.
+        hidden: the layer's inputs, (windows, T, width) a batch, on the same device, all of one length.
         diagonal: only the diagonal (Wanda).
 
     Raises:
@@ -97,14 +97,15 @@ def second_moments(
 def window_moments(
     layer: DecoderLayer, call: LayerCall, hidden: Iterable[torch.Tensor], *, diagonal: bool
 ) -> Iterator[list[InputMoment]]:
-    """Run `layer` on one window after the other: for each, the second moment of each distinct input.
+    """Run `layer` on all windows: for each, the second moment of each distinct input.
 
-    A window's moments depend on no other window. They may be infinite or not numbers: that is for the `Release`.
+    A window's moments depend on no other window, but where a layer mixes those of a batch. They may be infinite or not
+    numbers: that is for the `Release`.
 
     Args:
         layer: the layer, on the device to work on.
         call: how to call it, on the same device.
-        hidden: the layer's inputs, one (1, T, width) a window, on the same device, all of one length.
+        hidden: the layer's inputs, (windows, T, width) a batch, on the same device, all of one length.
         diagonal: only the diagonal (Wanda).
 
     Raises:
@@ -115,10 +116,12 @@ def window_moments(
         for state in hidden:
             call(layer.module, state)
             groups = groups or _by_input(layer, seen)
-            inputs = [seen[group[0].name].flatten(0, -2).float() for group in groups]
+            first = [seen[group[0].name] for group in groups]
+            inputs = [x.reshape(len(state), -1, x.shape[-1]).float() for x in first]
             seen.clear()
-            totals = [x.square().sum(dim=0) if diagonal else x.T @ x for x in inputs]
-            yield [InputMoment(group, total, state.shape[1]) for group, total in zip(groups, totals, strict=True)]
+            for window in zip(*inputs, strict=True):
+                totals = [x.square().sum(dim=0) if diagonal else x.T @ x for x in window]
+                yield [InputMoment(group, total, state.shape[1]) for group, total in zip(groups, totals, strict=True)]
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def prune(
     check_finite(model)
     check_windows(model, windows)
     _check_groups(chosen, pattern)
-    device = settings.torch_device()
+    settings.torch_device()  # refused before anything is read
     model.eval()  # type: ignore[no-untyped-call]
 
     reports: dict[int, list[TensorReport]] = {}
@@ -120,7 +120,7 @@ def prune(
     unsolved = [layer for layer in chosen if layer.index not in reports]
     work: Iterable[tuple[DecoderLayer, list[InputMoment]]] = [(layer, []) for layer in unsolved]
     if unsolved and method != "magnitude":
-        work = walk(model, windows, every, unsolved, method == "wanda", device, release)
+        work = walk(model, windows, every, unsolved, method == "wanda", settings, release)
     for layer, moments in work:
         pruned = prune_layer(layer, moments, method=method, pattern=pattern, settings=settings)
         moments.clear()  # they are large, and the next layer's come before this loop lets go of these

@@ -22,17 +22,20 @@ class PruneSettings:
         damping: SparseGPT's lambda as a share of the mean of the Hessian's diagonal, above 0.
         block: columns SparseGPT prunes under one threshold, at least 1.
         device: where layers are worked on, as torch names it; "auto" is CUDA where there is one.
+        batch: calibration windows that run through a layer together, at least 1.
     """
 
     damping: float = 0.01
     block: int = 128
     device: str = "auto"
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        if not (self.damping > 0 and self.block >= 1):
+        if not (self.damping > 0 and self.block >= 1 and self.batch >= 1):
             raise ConfigError(
-                f"Damping should be above 0 and a block at least 1 column; {self.damping} and {self.block} came.",
-                "The usual values are 0.01 and 128.",
+                "Damping should be above 0, a block at least 1 column and a batch at least 1 window; "
+                f"{self.damping}, {self.block} and {self.batch} came.",
+                "The usual values are 0.01, 128 and 1.",
             )
 
     def torch_device(self) -> torch.device:

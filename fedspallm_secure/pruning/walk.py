@@ -54,7 +54,7 @@ def layer_moments(
     check_finite(model)
     check_windows(model, windows)
     model.eval()  # type: ignore[no-untyped-call]
-    return walk(model, windows, every, wanted, diagonal, settings.torch_device(), release)
+    return walk(model, windows, every, wanted, diagonal, settings, release)
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def walk(
     every: Sequence[DecoderLayer],
     wanted: Sequence[DecoderLayer],
     diagonal: bool,
-    device: torch.device,
+    settings: PruneSettings,
     release: Release | None = None,
 ) -> Iterator[tuple[DecoderLayer, list[InputMoment]]]:
     """`layer_moments` of a model and windows that were checked; nothing runs past the last wanted layer.
@@ -75,11 +75,14 @@ def walk(
         every: the model's decoder layers.
         wanted: those whose moments are handed out, at least one.
         diagonal: only the diagonals.
-        device: where layers run.
+        settings: where layers run, and on how many windows at a time.
         release: what becomes of the windows' moments, None for their plain sums.
     """
-    last = max(layer.index for layer in wanted)
-    hidden, calls = capture(model, every, windows)
+    last, device = max(layer.index for layer in wanted), settings.torch_device()
+    each, calls = capture(model, every, windows)
+    # What a layer gets beside the state is that of one window, and broadcasts over several.
+    hidden = [torch.cat(each[start : start + settings.batch]) for start in range(0, len(each), settings.batch)]
+    del each
     for layer, call in zip(every[: last + 1], calls, strict=False):
         call = call.to(device)
         if layer in wanted:

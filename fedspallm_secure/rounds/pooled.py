@@ -5,10 +5,12 @@ in steps of what that diagonal allows. Whoever vanished between the two counts w
 its text had been more varied: the sum stays a second moment. Where the rest is missing, or was not shown to be true,
 the diagonal decides alone, as in Wanda.
 
-With noise (docs/privacy.md), both sums are whole numbers of one grid. A diagonal is then raised to sigma, below which
-nothing is told from zero. Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to
-the diagonal of a matrix: what is left of the noise changes little, and single inputs, or directions, that stand out of
-it still do. All of it is elementwise: an eigendecomposition would have other bits on other machines.
+With noise (docs/privacy.md), both sums are whole numbers of one grid, of inputs that were divided by powers of two, so
+that the noise has about one ratio to all of them. A diagonal is raised to sigma, below which nothing is told from zero.
+Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to the diagonal of a matrix:
+what is left of the noise changes little, and single inputs, or directions, that stand out of it still do. At last the
+powers of two are multiplied on again, which rounds nothing. All of it is elementwise: an eigendecomposition would have
+other bits on other machines.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class PooledLanes:
         self._published = published
 
     def diagonal(self, lane: Lane, counts: LaneBlob, participation: Participation) -> NDArray[np.float64]:
-        """The sum of the institutions' diagonals, shape (inputs,), not negative.
+        """The sum of the institutions' diagonals, shape (inputs,), not negative; of scaled inputs where there is noise.
 
         Raises:
             RemoteProtocolError: an entry that so many institutions can't have given.
@@ -98,11 +100,11 @@ class PooledLanes:
         length = self.eligible(lane, counts, participation)
         if sums is None or length == 0:
             diagonal = self.diagonal(lane, counts, participation)
-            new = prune_from_diagonal(matrices, diagonal, self._plan.pattern)
+            new = prune_from_diagonal(matrices, self._unscaled(lane, diagonal), self._plan.pattern)
         else:
             digits = self._digits(lane, "values", sums, length, participation)
             quantiser = self.matrix_quantiser(lane, counts, participation)
-            moment = quantiser.decode(digits, participation.number(lane, "values"))
+            moment = self._unscaled(lane, quantiser.decode(digits, participation.number(lane, "values")))
             damping = Fraction(pooled.damping)
             try:
                 new = prune_from_moment(matrices, moment, self._plan.pattern, damping, pooled.block)
@@ -110,8 +112,17 @@ class PooledLanes:
                 raise NumericalError(f"Lane {lane.name}: {error.problem}", error.todo) from error
         return {tensor.name: weight for tensor, weight in zip(tensors, new, strict=True)}
 
+    def _unscaled(self, lane: Lane, moment: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A diagonal or matrix of scaled inputs as that of the inputs themselves."""
+        noise = self._plan.pooled(lane).noise
+        if noise is None:
+            return moment
+        scale = np.array(noise.scale)
+        unscaled: NDArray[np.float64] = np.ldexp(moment, 2 * scale if moment.ndim == 1 else scale[:, None] + scale)
+        return unscaled
+
     def _sigma(self, lane: Lane) -> float:
-        """Standard deviation of the noise on the diagonal, in units of the moment."""
+        """Standard deviation of the noise on the diagonal, in units of the scaled moment."""
         one = self._plan.pooled(lane)
         return 0.0 if one.noise is None else float(np.ldexp(np.sqrt(one.noise.variance), -one.exponent))
 

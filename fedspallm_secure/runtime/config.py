@@ -65,6 +65,7 @@ class PruningConfig(_Section):
         window: tokens a window; evaluation uses the same length.
         damping: SparseGPT's damping, as a share of the mean of the Hessian's diagonal.
         block: SparseGPT's block, in columns.
+        batch: windows that run through a layer together.
         device: "auto" (cuda when there), or a torch device.
         dtype: of the model: "auto" takes the checkpoint's.
     """
@@ -75,8 +76,14 @@ class PruningConfig(_Section):
     window: int = Field(512, ge=2)
     damping: float = Field(0.01, gt=0)
     block: int = Field(128, ge=1)
+    batch: int = Field(1, ge=1)
     device: str = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+
+    @property
+    def solver(self) -> dict[str, Any]:
+        """What `pruning.PruneSettings` is made of."""
+        return self.model_dump(include={"damping", "block", "device", "batch"})
 
 
 FINE_ENOUGH = 25

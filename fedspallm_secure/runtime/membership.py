@@ -64,7 +64,8 @@ class Seen:
     """What is seen of the first layers after pruning, or what the adversary expects to be seen.
 
     Attributes:
-        kept: parameter name -> share of the institutions that kept each weight, float32 (outputs, inputs).
+        kept: parameter name -> share of the institutions that kept each weight, float32 (outputs, inputs); empty where
+            it is not seen.
         weights: parameter name -> the weights after pruning, float32 (outputs, inputs); empty where they are not seen.
         moments: parameter name of the first linear module that sees an input -> the diagonal of the input's second
             moment that layers were pruned from, float64 (inputs,); empty where it is not seen.
@@ -178,7 +179,7 @@ def attack(
         layers: how many, from the first on.
 
     Returns:
-        Label -> "kept", "moments" where they are seen, and "error" if asked for -> the area under the ROC curve.
+        Label -> "kept" and "moments" where they are seen, and "error" if asked for -> the area under the ROC curve.
     """
     windows = torch.cat([candidates.members, candidates.others, candidates.reference])
     names: dict[str, list[str]] = {}
@@ -208,8 +209,10 @@ def attack(
     areas: dict[str, dict[str, Auc]] = {}
     for label, (seen, expected) in releases.items():
         own, windows_of = [rows[:both] for rows in stacked.values()], [rows[both:] for rows in stacked.values()]
-        kept = ([_kept_of_input(side, names[key]) for key in stacked] for side in (seen, expected))
-        scores = {"kept": kept_scores(own, windows_of, *kept)}
+        scores = {}
+        if seen.kept and expected.kept:
+            kept = ([_kept_of_input(side, names[key]) for key in stacked] for side in (seen, expected))
+            scores["kept"] = kept_scores(own, windows_of, *kept)
         if seen.moments and expected.moments:
             logs = ([relative_sizes(side.moments[key]) for key in stacked] for side in (seen, expected))
             scores["moments"] = kept_scores(own, windows_of, *logs)
@@ -233,7 +236,7 @@ def membership_of_run(config: RunConfig, work: Path) -> Auc | None:
     Raises:
         FedspallmError: the text is too short, or model or layers can't be read.
     """
-    settings = PruneSettings(config.pruning.damping, config.pruning.block, config.pruning.device)
+    settings = PruneSettings(**config.pruning.solver)
     stores = {member.name: LayerStore(work / "round-0" / member.name) for member in config.institution}
     voters = {name: store for name, store in stores.items() if all(store.has(layer) for layer in range(LAYERS))}
     if not voters:

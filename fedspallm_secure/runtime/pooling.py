@@ -11,12 +11,13 @@ from fractions import Fraction
 from math import floor, log2
 from typing import Final
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from fedspallm_secure.charter import PooledInput, PooledNoise, PooledStatistics
 from fedspallm_secure.errors import DataError
-from fedspallm_secure.privacy import multiplier_for, variance_for
+from fedspallm_secure.privacy import binary_scale, multiplier_for, variance_for
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, Release, layer_moments, to_numpy
 from fedspallm_secure.rounds import RoundPlan
 from fedspallm_secure.runtime.config import RunConfig
@@ -94,7 +95,7 @@ def _bare(
 def _protected(
     config: RunConfig, model: PreTrainedModel, windows: torch.Tensor, settings: PruneSettings, advance: Advance
 ) -> list[PooledInput]:
-    """The inputs of sums with noise, on the grids of their bounds."""
+    """The inputs of sums with noise, whitened by powers of two, on the grids of their bounds."""
     privacy, patterns = config.privacy, len(config.pruning.pattern)
     matrix = config.pruning.method == "sparsegpt"
     inputs = public_inputs(
@@ -103,7 +104,7 @@ def _protected(
         diagonal=not matrix,
         quantile=Fraction(privacy.clip),
         settings=settings,
-        whiten=False,
+        scale=binary_scale,
         advance=advance,
     )
     releases = sum(len(of_layer) for of_layer in inputs.values()) * patterns
@@ -113,7 +114,11 @@ def _protected(
             tensors=one.tensors,
             exponent=-one.clipping.exponent,
             matrix=matrix,
-            noise=PooledNoise(bound=one.clipping.bound, variance=variance_for(multiplier, one.clipping.bound)),
+            noise=PooledNoise(
+                bound=one.clipping.bound,
+                variance=variance_for(multiplier, one.clipping.bound),
+                scale=tuple(np.log2(np.sqrt(one.scale)).astype(int).tolist()),
+            ),
         )
         for of_layer in inputs.values()
         for one in of_layer

@@ -1,9 +1,9 @@
 """Pooled statistics under differential privacy: each institution adds a share of the noise, and only the sum is seen.
 
-The charter says how windows are clipped and how much noise a sum has. An institution adds the share that makes those
-who are honest and stay add all of it together: a sum is opened for a quorum of its cohort, of which the colluders know
-their own noise. Whole numbers are summed as they are, so that what everybody sees is a function of the ideal Gaussian
-mechanism's output (docs/privacy.md). What comes after, repair included, everybody computes from that.
+The charter says how windows are whitened and clipped, and how much noise a sum has. An institution adds the share that
+makes those who are honest and stay add all of it together: a sum is opened for a quorum of its cohort, of which the
+colluders know their own noise. Whole numbers are summed as they are, so that what everybody sees is a function of the
+ideal Gaussian mechanism's output (docs/privacy.md). What comes after, repair included, everybody computes from that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def pooled_inputs(plans: Sequence[RoundPlan]) -> dict[int, list[PublicInput]]:
         assert one.noise is not None
         first = tensors[one.tensors[0]]
         clipping = Clipping(one.noise.bound, -one.exponent)
-        found.setdefault(first.layer, []).append(PublicInput(one.tensors, first.columns, not one.matrix, clipping))
+        scale = np.ldexp(1.0, 2 * np.array(one.noise.scale))
+        found.setdefault(first.layer, []).append(
+            PublicInput(one.tensors, first.columns, not one.matrix, clipping, scale)
+        )
     return found
 
 

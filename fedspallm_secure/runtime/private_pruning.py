@@ -227,7 +227,6 @@ class PrivateInstitution(LedgerKeeper):
     def given(self, noisy: NDArray[np.int64], release: Release, moment: InputMoment) -> InputMoment:
         """The moment to prune from: the public one, changed by what stands out of the noise."""
         scale = self._scales[release.name]
-        assert scale is not None
         public = moment.total.cpu().numpy().astype(np.float64)
         if release.kind == "diagonal":
             whitened = to_diagonal(noisy, release.clipping)

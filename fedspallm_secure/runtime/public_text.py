@@ -9,10 +9,9 @@ from its own text prunes exactly as anybody does from public text alone.
 from __future__ import annotations
 
 import pydoc_data.topics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -52,14 +51,14 @@ class PublicInput:
         inputs: its width.
         diagonal: whether only the diagonal of its moment is released.
         clipping: of each window's moment.
-        scale: that moments are whitened by before they are clipped, float64 (inputs,); None where they are not.
+        scale: that moments are whitened by before they are clipped, float64 (inputs,).
     """
 
     tensors: tuple[str, ...]
     inputs: int
     diagonal: bool
     clipping: Clipping
-    scale: NDArray[np.float64] | None = None
+    scale: NDArray[np.float64]
 
     @property
     def name(self) -> str:
@@ -105,10 +104,12 @@ def public_inputs(
     diagonal: bool,
     quantile: Fraction,
     settings: PruneSettings,
-    whiten: bool = True,
+    scale: Callable[[NDArray[Any]], NDArray[np.float64]] = public_scale,
     advance: Advance = lambda done, total: None,
 ) -> dict[int, list[PublicInput]]:
     """The distinct inputs of every decoder layer, with bounds that a share of the windows keeps in the dense model.
+
+    Two walks go through the model side by side: one for what moments are whitened by, one for their lengths.
 
     Args:
         model: the base model.
@@ -116,7 +117,7 @@ def public_inputs(
         diagonal: whether diagonals are to be released.
         quantile: share of the windows that is not clipped, above 0 and up to 1.
         settings: the device to work on.
-        whiten: whether moments are whitened before they are clipped; it takes a second pass, side by side.
+        scale: what moments are whitened by, of each input's mean squares on the windows.
         advance: called with (layers done, layers).
 
     Raises:
@@ -125,15 +126,15 @@ def public_inputs(
     length = diagonal_length if diagonal else matrix_length
     lengths: list[list[float]] = []
     scales: list[NDArray[np.float64]] = []
-    plain = layer_moments(model, windows, diagonal=True, settings=settings) if whiten else iter(())
+    plain = layer_moments(model, windows, diagonal=True, settings=settings)
 
     def measure(layer: DecoderLayer, each: Iterator[list[InputMoment]]) -> list[InputMoment]:
         moments: list[InputMoment] = []
         lengths.clear()
-        scales[:] = [_scale(moment) for _, whole in islice(plain, 1) for moment in whole]
+        scales[:] = [scale(_array(moment.total) / moment.tokens) for moment in next(plain)[1]]
         for moments in each:
-            pairs = zip(moments, scales or repeat(None), strict=False)
-            lengths.append([length(_whitened(moment.total, scale)) for moment, scale in pairs])
+            pairs = zip(moments, scales, strict=True)
+            lengths.append([length(_whitened(moment.total, of_input)) for moment, of_input in pairs])
         return moments
 
     found: dict[int, list[PublicInput]] = {}
@@ -145,9 +146,9 @@ def public_inputs(
                 len(moment.total),
                 diagonal,
                 public_clipping(seen, quantile),
-                scale,
+                of_input,
             )
-            for moment, seen, scale in zip(moments, zip(*lengths, strict=True), scales or repeat(None), strict=False)
+            for moment, seen, of_input in zip(moments, zip(*lengths, strict=True), scales, strict=True)
         ]
         advance(len(found), layers)
     return found
@@ -203,14 +204,8 @@ class PublicMoments:
         return next(moments for found, moments in self._walk if found.index == layer)
 
 
-def _scale(moment: InputMoment) -> NDArray[np.float64]:
-    return public_scale(_array(moment.total) / moment.tokens)
-
-
-def _whitened(moment: torch.Tensor, scale: NDArray[np.float64] | None) -> NDArray[Any]:
+def _whitened(moment: torch.Tensor, scale: NDArray[np.float64]) -> NDArray[Any]:
     array = _array(moment)
-    if scale is None:
-        return array
     return whitened_diagonal(array, scale) if array.ndim == 1 else whitened_matrix(array, scale)
 
 

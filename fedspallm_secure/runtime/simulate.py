@@ -111,7 +111,7 @@ class _Run:
         self.steps = steps
         self.names = [member.name for member in config.institution]
         policies = policies_of(config)
-        self.settings = PruneSettings(config.pruning.damping, config.pruning.block, config.pruning.device)
+        self.settings = PruneSettings(**config.pruning.solver)
         with steps.step("load model and text") as advance:
             self.tokenizer = load_tokenizer(config.model)
             windows = load_windows(config, self.tokenizer, advance)

@@ -13,11 +13,12 @@ from fedspallm_secure.charter import (
     Institution,
     Parameters,
     PooledInput,
+    PooledNoise,
     PooledStatistics,
     Tensor,
 )
 
-__all__ = ["encrypted_votes", "example_charter", "example_digest", "example_parameters", "pooled_statistics"]
+__all__ = ["encrypted_votes", "example_charter", "example_digest", "example_parameters", "noise", "pooled_statistics"]
 
 
 def example_digest(text: str) -> str:
@@ -45,6 +46,11 @@ def encrypted_votes(name: str = "custodian", key: str = "custodian", contexts: i
         custodian=Custodian(name=name, public_key=example_digest(key)),
         contexts=tuple(example_digest(f"context {number}") for number in range(contexts)),
     )
+
+
+def noise(columns: int) -> PooledNoise:
+    """Of an input of so many numbers."""
+    return PooledNoise(bound=20_000, variance=10**12, scale=tuple(range(columns)))
 
 
 def pooled_statistics(**changes: Any) -> PooledStatistics:

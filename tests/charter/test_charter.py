@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fedspallm_secure.charter import Aggregate, AveragedWeights, Charter, MaskedVotes, Votes, Witness
 from fedspallm_secure.messages import canonical, digest
-from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, pooled_statistics
+from tests.charter.example_charter import encrypted_votes, example_charter, example_digest, noise, pooled_statistics
 
 _WITNESS = Witness(name="auditor", public_key=example_digest("auditor"))
 
@@ -57,7 +57,7 @@ def _changed(node: Any) -> Iterator[Any]:
     elif isinstance(node, dict):
         for key, value in node.items():
             if key == "noise":
-                yield node | {key: {"bound": 20_000, "variance": 10**12}}
+                yield node | {key: noise(16).model_dump(mode="json")}
                 continue
             for other in _changed(value):
                 yield node | {key: other}

@@ -14,7 +14,6 @@ from fedspallm_secure.charter import (
     Charter,
     Institution,
     PooledInput,
-    PooledNoise,
     Witness,
     check_charter,
     unmasking_threshold,
@@ -25,6 +24,7 @@ from tests.charter.example_charter import (
     example_charter,
     example_digest,
     example_parameters,
+    noise,
     pooled_statistics,
 )
 
@@ -234,10 +234,19 @@ REFUSED: dict[str, tuple[Charter, str]] = {
         _pooled(
             inputs=(
                 _input("layer.0.weight"),
-                _input("layer.1.weight").model_copy(update={"noise": PooledNoise(bound=20_000, variance=10**12)}),
+                _input("layer.1.weight").model_copy(update={"noise": noise(_BASE.pruned[1].columns)}),
             )
         ),
         "Some inputs have noise",
+    ),
+    "a scale too short": (
+        _pooled(
+            inputs=tuple(
+                _input(tensor.name).model_copy(update={"noise": noise(_BASE.pruned[0].columns - at)})
+                for at, tensor in enumerate(_BASE.pruned)
+            )
+        ),
+        "layer.1.weight have",
     ),
     "inputs out of order": (
         _pooled(inputs=(_input("layer.1.weight"), _input("layer.0.weight"))),

@@ -12,7 +12,6 @@ import pytest
 from fedspallm_secure.charter import (
     Charter,
     Policy,
-    PooledNoise,
     Witness,
     check_charter,
     check_policy,
@@ -26,6 +25,7 @@ from tests.charter.example_charter import (
     example_charter,
     example_digest,
     example_parameters,
+    noise,
     pooled_statistics,
 )
 
@@ -207,10 +207,9 @@ def test_a_custodian_must_be_listed_where_there_is_a_list_and_masked_votes_need_
 
 
 def test_noise_is_asked_of_statistics_alone() -> None:
-    noisy = tuple(
-        one.model_copy(update={"noise": PooledNoise(bound=20_000, variance=10**12)})
-        for one in pooled_statistics().inputs
-    )
+    columns = [tensor.columns for tensor in example_charter().base.pruned]
+    inputs = zip(pooled_statistics().inputs, columns, strict=True)
+    noisy = tuple(one.model_copy(update={"noise": noise(width)}) for one, width in inputs)
     check_charter(example_charter(aggregate=pooled_statistics(inputs=noisy)))
     check_policy(example_charter(aggregate=pooled_statistics(inputs=noisy)), Policy(noise_required=True))
     check_policy(example_charter(), Policy(noise_required=True))

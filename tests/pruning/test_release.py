@@ -89,6 +89,31 @@ def test_a_release_that_adds_up_matrices_prunes_as_none_does_but_for_rounding() 
         torch.testing.assert_close(weight, released[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch", [2, 3, 100])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_windows_that_run_through_a_layer_together_have_the_moments_that_they_have_alone(
+    family: str, batch: int
+) -> None:
+    windows, seen = calibration_windows(), {1: list[list[InputMoment]](), batch: list[list[InputMoment]]()}
+    for size, found in seen.items():
+
+        def note(
+            layer: DecoderLayer, each: Iterator[list[InputMoment]], found: list[list[InputMoment]] = found
+        ) -> list[InputMoment]:
+            moments = list(each)
+            found.extend(moments)
+            return _added_up(layer, iter(moments))
+
+        settings = replace(_SETTINGS, batch=size)
+        for _ in layer_moments(tiny_model(family), windows, diagonal=False, settings=settings, release=note):
+            pass
+    assert len(seen[1]) == len(seen[batch]) == LAYERS * len(windows)
+    for alone, together in zip(seen[1], seen[batch], strict=True):
+        assert [moment.tokens for moment in alone] == [moment.tokens for moment in together]
+        for one, other in zip(alone, together, strict=True):
+            assert torch.allclose(one.total, other.total, rtol=1e-3, atol=1e-5 * float(one.total.max()))
+
+
 @pytest.mark.parametrize("method", _METHODS)
 def test_the_pruner_sees_nothing_of_the_text_but_what_is_released(method: Method) -> None:
     one = _weights(_pruned(method, _constant, calibration_windows(3, seed=1)))

@@ -27,13 +27,14 @@ from fedspallm_secure.secagg import Lane
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.synthetic import Run, Setting
 
-__all__ = ["Exchange", "PooledRun", "PooledSetting", "Summed", "check_pooled"]
+__all__ = ["EXPONENT", "Exchange", "PooledRun", "PooledSetting", "Summed", "check_pooled"]
 
 Exchange = Literal["once", "each layer"]
 """How often statistics are."""
 
 _TOKENS = 40
-_EXPONENT = 30
+EXPONENT = 30
+"""Of every input."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PooledSetting(Setting):
     """What a run with pooled statistics is made of.
 
     The first two tensors of a layer see the same input, the others one of their own. Of the first `kept_back` inputs
-    only the diagonals are summed. `block` is SparseGPT's, `noise` what the charter says of each input's.
+    only the diagonals are summed. `block` is SparseGPT's, `noise` each input's bound and variance.
     """
 
     shapes: tuple[tuple[int, int], ...] = ((8, 12), (4, 12), (8, 16))
@@ -49,7 +50,7 @@ class PooledSetting(Setting):
     exchange: Exchange = "each layer"
     kept_back: int = 0
     block: int = 8
-    noise: PooledNoise | None = None
+    noise: tuple[int, int] | None = None
 
 
 class PooledRun(Run):
@@ -98,13 +99,20 @@ class PooledRun(Run):
         statistics = PooledStatistics(
             exchange=self.setting.exchange,
             inputs=tuple(
-                PooledInput(tensors=names, exponent=_EXPONENT, matrix=matrix, noise=self.setting.noise)
+                PooledInput(tensors=names, exponent=EXPONENT, matrix=matrix, noise=self._noise(names[0], charter))
                 for names, matrix in zip(inputs, matrices, strict=True)
             ),
             damping="0.01",
             block=self.setting.block,
         )
         return charter.model_copy(update={"aggregate": statistics})
+
+    def _noise(self, name: str, charter: Charter) -> PooledNoise | None:
+        if self.setting.noise is None:
+            return None
+        bound, variance = self.setting.noise
+        columns = next(tensor.columns for tensor in charter.base.pruned if tensor.name == name)
+        return PooledNoise(bound=bound, variance=variance, scale=tuple(at % 7 - 3 for at in range(columns)))
 
 
 @dataclass(frozen=True)
@@ -187,8 +195,8 @@ def _expected(
         for name in cohort
         if name in summed.diagonals
     }
-    least = 2.0**-_EXPONENT
-    of_diagonals = DiagonalQuantiser(lane.votes.top // 2, _EXPONENT)
+    least = 2.0**-EXPONENT
+    of_diagonals = DiagonalQuantiser(lane.votes.top // 2, EXPONENT)
     D = np.zeros(lane.length)
     for moment in own.values():
         diagonal = moment if moment.ndim == 1 else moment.diagonal()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from fedspallm_secure.aggregation import prune_from_diagonal
-from fedspallm_secure.charter import Method, Policy, PooledNoise
+from fedspallm_secure.aggregation import prune_from_diagonal, prune_from_moment
+from fedspallm_secure.charter import Method, Policy
 from fedspallm_secure.errors import CharterError, ModelError
 from fedspallm_secure.messages import Again, Masked, Sums, Unproven
 from fedspallm_secure.rounds import LocalTelemetry, plan_round
 from fedspallm_secure.secagg import diagonals_packing
 from fedspallm_secure.workspace import LayerStore
-from tests.rounds.pooled_runs import Exchange, PooledRun, PooledSetting, Summed, check_pooled
+from tests.rounds.pooled_runs import EXPONENT, Exchange, PooledRun, PooledSetting, Summed, check_pooled
 from tests.rounds.synthetic import Run, Setting
 from tests.rounds.vanishing import AT_ONCE, vanish
 
@@ -230,13 +232,52 @@ def test_moments_that_are_not_finite_are_named_and_never_sent(value: float, meth
 
 @pytest.mark.parametrize(("scale", "of"), [(1e6, "votes"), (1e-3, "values")])
 def test_a_moment_whose_noise_would_be_cut_off_is_not_sent(scale: float, of: str, tmp_path: Path) -> None:
-    noise = PooledNoise(bound=2**20, variance=2**40)
-    run = PooledRun(replace(_THREE, layers=1, noise=noise), tmp_path)
+    run = PooledRun(replace(_THREE, layers=1, noise=(2**20, 2**40)), tmp_path)
     plan = run.plan()
     said = r"i0's second moment of the input of layers\.0\.0\.weight with its noise is beyond what is summed"
     with pytest.raises(ModelError, match=said):
         run.round(plan, run.base, run.measure(plan, scale))
     assert [said for said in run.said(plan) if said == f"masked {of}"] == []
+
+
+@pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
+def test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_and_scaled_back(
+    method: Method, tmp_path: Path
+) -> None:
+    deviation = 300
+    run = PooledRun(replace(_THREE, method=method, layers=1, noise=(2**10, deviation**2)), tmp_path)
+    plan, moments = run.plan(), {}
+    for name in run.names:
+        moments[name] = LayerStore(run.folder / name / "noisy")
+        steps = {lane.name: _noisy(run.rng, lane.length) for lane in plan.lanes}
+        own = {of: M if method == "sparsegpt" else M.diagonal().copy() for of, M in steps.items()}
+        moments[name].write(0, {of: np.ldexp(M, -EXPONENT) for of, M in own.items()})
+    _, output = run.round(plan, run.base, moments)
+    for lane in plan.lanes:
+        total = np.sum([moments[name].weights(0, lane.name) for name in run.names], axis=0)
+        noise = plan.pooled(lane).noise
+        assert noise is not None
+        scale, sigma = 2.0 ** np.array(noise.scale), np.ldexp(float(deviation), -EXPONENT)
+        W = [run.base.weights(0, tensor.name) for tensor in plan.tensors(lane)]
+        D = np.maximum(total if method == "wanda" else total.diagonal(), sigma)
+        assert (sigma == D).any()
+        if method == "wanda":
+            due = prune_from_diagonal(W, D * scale**2, plan.pattern)
+        else:
+            np.fill_diagonal(total, D + sigma * np.sqrt(2.0 * lane.length))
+            due = prune_from_moment(
+                W, total * scale[:, None] * scale, plan.pattern, Fraction("0.01"), run.setting.block
+            )
+        for tensor, weight in zip(plan.tensors(lane), due, strict=True):
+            assert np.array_equal(output.weights(0, tensor.name), weight)
+
+
+def _noisy(rng: np.random.Generator, inputs: int) -> NDArray[np.float64]:
+    """A moment in steps: one entry of the diagonal less than nothing, as noise can make it."""
+    M = np.triu(rng.integers(-400, 401, (inputs, inputs))).astype(np.float64)
+    M = np.triu(M, 1) + np.triu(M, 1).T + np.diag(rng.integers(500, 4000, inputs))
+    M[2, 2] = -150
+    return M
 
 
 def test_without_noise_what_is_too_large_counts_as_the_largest(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedspallm_secure.charter import Method, PooledNoise, load_charter, unmasking_threshold
+from fedspallm_secure.charter import Method, load_charter, unmasking_threshold
 from fedspallm_secure.errors import LocalProtocolError
 from fedspallm_secure.evaluation import Results
 from fedspallm_secure.messages import Identity
@@ -26,7 +26,7 @@ from tests.runtime.conftest import Fedspallm
 from tests.runtime.private_runs import private_configuration
 from tests.runtime.test_bad_input import refused
 
-_NOISE = PooledNoise(bound=20_000, variance=160_000**2)
+_BOUND, _VARIANCE = 20_000, 160_000**2
 _LAYERS, _INPUTS = 3, 4
 
 
@@ -51,7 +51,9 @@ def _nothing(widths: list[int], *, matrix: bool) -> Iterator[list[InputMoment]]:
 def test_the_noise_of_a_quorum_without_colluders_is_all_that_the_charter_promises(
     method: Method, tmp_path: Path
 ) -> None:
-    setting = PooledSetting(clients=6, method=method, exchange="once", noise=_NOISE, shapes=((8, 40), (4, 40), (8, 60)))
+    setting = PooledSetting(
+        clients=6, method=method, exchange="once", noise=(_BOUND, _VARIANCE), shapes=((8, 40), (4, 40), (8, 60))
+    )
     run = PooledRun(setting, tmp_path / "run")
     plans = [plan_round(run.charter, 0)]
     layer = decoder_layers(tiny_model())[0]
@@ -70,15 +72,17 @@ def test_the_noise_of_a_quorum_without_colluders_is_all_that_the_charter_promise
         assert (each == np.rint(each)).all()  # steps of the grid
         honest = each[: quorum - colluders].sum(axis=0)
         if method == "wanda":
-            assert 0.4 < honest.var() / _NOISE.variance < 2.2
+            assert 0.4 < honest.var() / _VARIANCE < 2.2
         else:
             off = honest[np.triu_indices(len(honest), 1)]
-            assert 0.8 < off.var() / (_NOISE.variance / 2) < 1.25
-            assert 0.4 < honest.diagonal().var() / _NOISE.variance < 2.2
+            assert 0.8 < off.var() / (_VARIANCE / 2) < 1.25
+            assert 0.4 < honest.diagonal().var() / _VARIANCE < 2.2
 
 
 def test_a_budget_that_is_too_small_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
-    setting = PooledSetting(clients=3, method="wanda", exchange="once", noise=_NOISE, shapes=((8, 4), (4, 4), (8, 6)))
+    setting = PooledSetting(
+        clients=3, method="wanda", exchange="once", noise=(_BOUND, _VARIANCE), shapes=((8, 4), (4, 4), (8, 6))
+    )
     run = PooledRun(setting, tmp_path / "run")
     one = _institution(tmp_path, "i0", [plan_round(run.charter, 0)], epsilon="0.1")
     with one.ledger, pytest.raises(LocalProtocolError, match=r"the budget is 0\.1"):

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import partial
 from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from fedspallm_secure.privacy import (
     Budget,
     Ledger,
     add_noise,
+    binary_scale,
+    public_scale,
     read_ledger,
     repair_diagonal,
     to_diagonal,
@@ -54,16 +57,17 @@ _ROUNDS = [(0, 1, 2), (0, 2)]
 _PUBLIC = calibration_windows(8, seed=99)
 
 Entropy = Callable[[int], bytes]
+Scale = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
-def _inputs(method: Method, family: str = "llama", *, whiten: bool = True) -> dict[int, list[PublicInput]]:
+def _inputs(method: Method, family: str = "llama", scale: Scale = public_scale) -> dict[int, list[PublicInput]]:
     return public_inputs(
         tiny_model(family),
         _PUBLIC,
         diagonal=method == "wanda",
         quantile=Fraction(1, 2),
         settings=_SETTINGS,
-        whiten=whiten,
+        scale=scale,
     )
 
 
@@ -337,23 +341,26 @@ def test_public_moments_are_those_of_the_model_as_it_is_by_then_whoever_pruned_i
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", _METHODS)
-def test_bounds_are_of_the_public_windows_themselves_whitened_or_not(method: Method, family: str) -> None:
+def test_scales_and_bounds_are_of_the_public_windows_themselves(method: Method, family: str) -> None:
     each = _all_windows(method, _PUBLIC, family)
-    plain, white = _inputs(method, family, whiten=False), _inputs(method, family)
+    fine, coarse = _inputs(method, family), _inputs(method, family, binary_scale)
     for layer, windows in each.items():
-        for index, (one, other) in enumerate(zip(plain[layer], white[layer], strict=True)):
-            assert one.scale is None
-            assert other.scale is not None
+        for index, (one, other) in enumerate(zip(fine[layer], coarse[layer], strict=True)):
             moments = [window[index].total.numpy() for window in windows]
             whiten = whitened_diagonal if method == "wanda" else whitened_matrix
-            for part, these in ((one, moments), (other, [whiten(moment, other.scale) for moment in moments])):
-                lengths = sorted(float(np.linalg.norm(moment.astype(np.float64))) for moment in these)
+            for part in (one, other):
+                white = [whiten(moment, part.scale).astype(np.float64) for moment in moments]
+                lengths = sorted(float(np.linalg.norm(moment)) for moment in white)
                 bound = part.clipping.bound * 2.0**part.clipping.exponent
                 assert lengths[3] * (1 - 1e-6) <= bound <= lengths[3] * (1 + 1e-3)
             total = np.sum(moments, axis=0)
             squares = total if method == "wanda" else np.diagonal(total)
             mean = squares / _PUBLIC.numel()
-            assert other.scale == pytest.approx(np.maximum(mean, mean.mean() / 1024), rel=1e-5)
+            assert one.scale == pytest.approx(np.maximum(mean, mean.mean() / 1024), rel=1e-5)
+            mantissas, exponents = np.frexp(other.scale)
+            assert (mantissas == 0.5).all()
+            assert (exponents % 2 == 1).all()  # a power of four
+            assert ((one.scale <= other.scale * 2.001) & (other.scale <= one.scale * 2.001)).all()
 
 
 @pytest.mark.parametrize("method", _METHODS)

@@ -86,6 +86,7 @@ def bad_pooled_charters(diagonals: Json, matrices: Json) -> dict[str, Json]:
     one, other = first["tensors"]
     (alone,) = second["tensors"]
     (last,) = third["tensors"]
+    noise = {"bound": 1, "variance": 1, "scale": [0] * matrices["base"]["pruned"][0]["columns"]}
     vectors: dict[str, tuple[str, Json, str, str, str]] = {
         "aggregate": (
             "Something to sum that there is not.",
@@ -140,17 +141,24 @@ def bad_pooled_charters(diagonals: Json, matrices: Json) -> dict[str, Json]:
         ),
         "noise": (
             "Noise on some inputs alone.",
-            given((f"{at}/0/noise", {"bound": 1, "variance": 1})),
+            given((f"{at}/0/noise", noise)),
             "G20",
             gate,
             "and others have none",
         ),
         "variance": (
             "Noise without variance.",
-            given((f"{at}/0/noise", {"bound": 1, "variance": 0})),
+            given((f"{at}/0/noise", {**noise, "variance": 0})),
             "G1",
             "ConfigError",
             "variance",
+        ),
+        "scale": (
+            "A scale that lacks an entry.",
+            with_inputs(*({**one, "noise": {**noise, "scale": [0]}} for one in inputs)),
+            "G23",
+            gate,
+            "has 1 entries",
         ),
         "unseen": ("A tensor that sees no input.", with_inputs(first, third), "G21", gate, name),
         "seen_twice": (

@@ -23,7 +23,7 @@ class Shared:
         tensors: rows and dtype of each.
         exponent: of the charter.
         matrix: whether more than its diagonal is summed.
-        noise: bound and variance, where there is noise.
+        noise: bound, variance and scale, where there is noise.
     """
 
     layer: int
@@ -31,11 +31,11 @@ class Shared:
     tensors: Sequence[tuple[int, str]]
     exponent: int
     matrix: bool = False
-    noise: tuple[int, int] | None = None
+    noise: tuple[int, int, list[int]] | None = None
 
     def noted(self) -> Json | None:
         """The charter's `noise`."""
-        return None if self.noise is None else dict(zip(("bound", "variance"), self.noise, strict=True))
+        return None if self.noise is None else dict(zip(("bound", "variance", "scale"), self.noise, strict=True))
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,8 @@ SCENES: Mapping[str, Scene] = {
         pooling=Pooling(
             "once",
             (
-                Shared(0, 8, ((3, "float16"),), -8, matrix=True, noise=(2**10, 9)),
-                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10)),
+                Shared(0, 8, ((3, "float16"),), -8, matrix=True, noise=(2**10, 9, [0, 3, -2, 0, 1, 0, -5, 0])),
+                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10, [2, 0, 0, -1, 0, 4, 0, 0])),
             ),
         ),
     ),

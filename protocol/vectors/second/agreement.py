@@ -22,7 +22,7 @@ _TELEMETRY = "fedspallm-secure/telemetry"
 
 
 def check_charter(charter: Mapping[str, Any], round_index: int = 0) -> None:
-    """G1 to G12, and G16 to G22."""
+    """G1 to G12, and G16 to G23."""
     check_members(charter)
     the_round = Round(dict(charter), round_index)
     require("G12", all(lane.packing[which].exists() for lane in the_round.lanes for which in ("votes", "values")))

@@ -38,6 +38,10 @@ def _up_to(largest: int) -> Form:
     return lambda value: type(value) is int and 1 <= value <= largest
 
 
+def _exponent(value: Any) -> bool:
+    return type(value) is int and -64 <= value <= 64
+
+
 _weights = members(kind=one_of("weights"))
 _statistics = members(
     kind=one_of("statistics"),
@@ -45,9 +49,9 @@ _statistics = members(
     inputs=listed(
         members(
             tensors=listed(lane_name),
-            exponent=lambda value: type(value) is int and -64 <= value <= 64,
+            exponent=_exponent,
             matrix=lambda value: isinstance(value, bool),
-            noise=nullable(members(bound=_up_to(2**26), variance=_up_to(2**52))),
+            noise=nullable(members(bound=_up_to(2**26), variance=_up_to(2**52), scale=listed(_exponent))),
         )
     ),
     damping=decimal,
@@ -116,7 +120,7 @@ def rounds(charter: Mapping[str, Any]) -> int:
 
 
 def check_members(charter: Mapping[str, Any]) -> None:
-    """G1 to G10, and G16 to G22."""
+    """G1 to G10, and G16 to G23."""
     require("G1", _charter(charter))
     clients = [(member["name"], member["public_key"]) for member in charter["roster"]]
     everybody = [(charter["server"], charter["server_key"]), *clients]
@@ -150,7 +154,7 @@ def check_members(charter: Mapping[str, Any]) -> None:
 
 
 def _check_statistics(charter: Mapping[str, Any], pooled: Mapping[str, Any]) -> None:
-    """G17 to G22."""
+    """G17 to G23."""
     require("G17", charter["method"] in ("wanda", "sparsegpt") and charter["votes"]["backend"] == "masked")
     require("G18", Fraction(pooled["damping"]) > 0 and pooled["block"] > 0)
     require("G19", any(one["matrix"] for one in pooled["inputs"]) is (charter["method"] == "sparsegpt"))
@@ -164,6 +168,9 @@ def _check_statistics(charter: Mapping[str, Any], pooled: Mapping[str, Any]) -> 
     require("G21", sorted(places) == places)
     for mine in places:
         require("G22", len({(tensors[at]["layer"], tensors[at]["columns"]) for at in mine}) == 1)
+    for one in pooled["inputs"]:
+        scale = one["noise"]["scale"] if one["noise"] else None
+        require("G23", scale is None or len(scale) == tensors[place[one["tensors"][0]]]["columns"])
 
 
 def pattern(text: str) -> tuple[Fraction, int] | None:

@@ -75,7 +75,7 @@ def _raw(blobs: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _charter(held: _Evidence) -> Json:
-    """T1 with G1 to G12 and G16 to G22, T2 with G13 to G15."""
+    """T1 with G1 to G12 and G16 to G23, T2 with G13 to G15."""
     text = held.files.get("charter.json", "")
     charter = read_charter(text)
     require("T1", canonical(charter).decode() == text)
