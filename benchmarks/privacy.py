@@ -3,328 +3,44 @@
     python -m benchmarks.privacy out/privacy
     python -m benchmarks.privacy out/privacy --method wanda --seed 0      (a part of it)
 
-A unit is one method, one kind of sum and one seed, and takes all epsilons. Finished units are kept in the folder and
-are not measured again, so the table can be made in several goes, or by several processes side by side.
-
-Institutions prune, or measure, with the noise that a run with that epsilon has. What secure sums would give is computed
-in the clear, since masks cancel exactly; of weights that leaves out the rounding of changes to a few bits, which
-`benchmarks.choices` measures. Statistics are pooled once, on the dense model: then one walk through it serves all
-epsilons, as only the noise differs. A record is a short window of joined text: the demo has too few documents for one
-each.
+A unit is one method, one kind of sum and one seed, and takes all epsilons; how it is measured is in
+`benchmarks.private_federation`. Finished units are kept in the folder and are not measured again, so the table can be
+made in several goes, or by several processes side by side. A record is a short window of joined text: the demo has too
+few documents for one each.
 
 "public" is the model that public text alone gives, which costs no privacy. Perplexity is of held-out text of the
-institutions' kinds; the area under the ROC curve that of telling the first institution's windows from others by what
+institutions' kinds; the area under the ROC curve is that of telling the first institution's windows from others by what
 is published (docs/privacy.md).
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from dataclasses import asdict
 from itertools import product
 from math import sqrt
 from pathlib import Path
-from statistics import mean
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Optional
 
-import numpy as np
 import torch
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.choices import Choice, aggregate
-from fedspallm_secure.aggregation import prune_from_diagonal, prune_from_moment
-from fedspallm_secure.charter import Pattern, parse_pattern
+from benchmarks.privacy_table import draw, table
+from benchmarks.private_federation import Aggregate, Averaged, Pooled, Setting, Unit
 from fedspallm_secure.cli.cache import CACHE
 from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.errors import NumericalError
-from fedspallm_secure.evaluation import auc_bound, evaluate_kinds
-from fedspallm_secure.messages import Identity
-from fedspallm_secure.privacy import (
-    Budget,
-    Ledger,
-    add_noise,
-    add_symmetric_noise,
-    binary_scale,
-    multiplier_for,
-    public_scale,
-    share_of_noise,
-    to_diagonal,
-    to_matrix,
-    variance_for,
-)
-from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, decoder_layers, layer_moments, prune
+from fedspallm_secure.evaluation import auc_bound
+from fedspallm_secure.privacy import multiplier_for
 from fedspallm_secure.runtime.config import OFF, RunConfig
 from fedspallm_secure.runtime.demo import demo_config
-from fedspallm_secure.runtime.membership import LAYERS, Candidates, Seen, adversary_windows, attack, pruned_by
-from fedspallm_secure.runtime.model import load_model, load_tokenizer
-from fedspallm_secure.runtime.private_pruning import PrivateInstitution, clipped_sums
-from fedspallm_secure.runtime.public_text import PublicInput, PublicMoments, public_inputs, public_windows
-from fedspallm_secure.runtime.windows import load_windows
-from fedspallm_secure.workspace import LayerStore
-
-Aggregate = Literal["weights", "statistics"]
+from fedspallm_secure.runtime.membership import Seen, attack
 
 _EPSILONS: Final = (OFF, "16", "8", "4", "2", "1")
-_PUBLIC: Final = "public"
 _INSTITUTIONS: Final = 3
-_COLLUDERS: Final = 1
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What is measured at a time.
-
-    Attributes:
-        method: how weights are chosen.
-        aggregate: what is summed.
-        seed: of windows; noise is drawn from the system.
-    """
-
-    method: Literal["wanda", "sparsegpt"]
-    aggregate: Aggregate
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"{self.method}-{self.aggregate}-{self.seed}.json"
-
-
-class Setting:
-    """A model, its dense weights, and text.
-
-    Args:
-        unit: what is measured.
-        config: of the demo.
-        steps: where progress is shown.
-    """
-
-    def __init__(self, unit: Unit, config: RunConfig, steps: TerminalSteps) -> None:
-        self.unit, self.config, self.steps = unit, config, steps
-        self.diagonal = unit.method == "wanda"
-        self.settings = PruneSettings(**config.pruning.solver)
-        self.pattern: Pattern = parse_pattern(config.pruning.pattern[-1])
-        with steps.step("load model and text") as advance:
-            tokenizer = load_tokenizer(config.model)
-            calibration = load_windows(config, tokenizer, advance).calibration
-            long = config.model_copy(
-                update={"pruning": config.pruning.model_copy(update={"window": 256, "windows": 1})}
-            )
-            self.heldout = load_windows(long, tokenizer, advance).heldout
-            self.candidates: dict[str, Candidates] = {
-                member.name: adversary_windows(member, config, tokenizer, calibration[member.name])
-                for member in config.institution
-            }
-            self.public = public_windows(config, tokenizer)
-            self.model = load_model(config.model, config.pruning.dtype, torch.device("cpu"))
-        self.layers = decoder_layers(self.model)
-        self.dense = {linear.name: linear.matrix().clone() for layer in self.layers for linear in layer.linears}
-
-    def restore(self) -> None:
-        """Make the model dense again."""
-        for layer in self.layers:
-            for linear in layer.linears:
-                linear.assign(self.dense[linear.name])
-
-    def prune(self, windows: torch.Tensor, title: str, **more: Any) -> None:
-        """Prune the dense model."""
-        self.restore()
-        with self.steps.step(title) as advance:
-            prune(
-                self.model,
-                windows,
-                method=self.unit.method,
-                pattern=self.pattern,
-                settings=self.settings,
-                progress=advance,
-                **more,
-            )
-
-    def perplexity(self, title: str) -> dict[str, float]:
-        """Of the model as it is."""
-        with self.steps.step(f"perplexity, {title}") as advance:
-            return evaluate_kinds(self.model, self.heldout, progress=advance)
-
-    def bounds(self, scale: Callable[[NDArray[Any]], NDArray[np.float64]]) -> dict[int, list[PublicInput]]:
-        """Of every input, from public text, whitened by `scale`."""
-        with self.steps.step("bounds from public text") as advance:
-            return public_inputs(
-                self.model,
-                self.public,
-                diagonal=self.diagonal,
-                quantile=Fraction(self.config.privacy.clip),
-                settings=self.settings,
-                scale=scale,
-                advance=advance,
-            )
-
-    def expected(self) -> Seen:
-        """What the adversary expects to be published, of windows of its own."""
-        with self.steps.step("shadow models"):
-            return Seen.together(
-                [
-                    pruned_by(
-                        self.model,
-                        one.reference,
-                        method=self.unit.method,
-                        pattern=self.pattern,
-                        settings=self.settings,
-                    )
-                    for one in self.candidates.values()
-                ]
-            )
-
-
-class Averaged:
-    """Every institution prunes by itself; masks are counted, and kept weights averaged."""
-
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._inputs = setting.bounds(public_scale)
-
-    def federate(self, epsilon: str) -> Seen:
-        """Put the federated model in place; returns what was published of the first layers."""
-        s = self._setting
-        with TemporaryDirectory() as folder:
-            stores = {name: LayerStore(Path(folder) / name) for name in s.candidates}
-            for name, own in s.candidates.items():
-                title, store = f"epsilon {epsilon}, prune at {name}", stores[name]
-                if epsilon == OFF:
-                    s.prune(own.members, title, store=store)
-                    continue
-                budget = Budget(epsilon=epsilon, delta=s.config.privacy.delta)
-                signer = Identity(name, Ed25519PrivateKey.generate())
-                with Ledger(Path(folder) / f"{name}.jsonl", signer, budget) as ledger:
-                    private = self._private(ledger, name, epsilon)
-                    s.prune(
-                        own.members,
-                        title,
-                        store=store,
-                        release=lambda layer, each, p=private: p.release(0, layer, each),
-                    )
-            s.restore()
-            seen: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, NDArray[np.float64]]]]
-            seen = [({}, {}, {}) for _ in stores]
-            for layer in s.layers:
-                for linear in layer.linears:
-                    W = s.dense[linear.name].numpy()
-                    kept = np.stack([store.kept(layer.index, linear.name) for store in stores.values()])
-                    new = kept * W
-                    if not s.diagonal:
-                        new = np.stack([store.weights(layer.index, linear.name) for store in stores.values()])
-                    linear.assign(torch.from_numpy(aggregate(Choice(), W, kept, new, s.pattern)))
-                    if layer.index < LAYERS:
-                        for one, mask, weight in zip(seen, kept, new, strict=True):
-                            one[0][linear.name] = torch.from_numpy(mask).float()
-                            one[1][linear.name] = torch.from_numpy(weight)
-        return Seen.together([Seen(*one) for one in seen])
-
-    def _private(self, ledger: Ledger, name: str, epsilon: str) -> PrivateInstitution:
-        s = self._setting
-        every = sorted(self._inputs)
-        return PrivateInstitution(
-            ledger,
-            data=name,
-            run="0" * 64,
-            inputs=self._inputs,
-            public=PublicMoments(s.model, s.public, [every], diagonal=s.diagonal, settings=s.settings),
-            rounds=[every],
-            epsilon=epsilon,
-            entropy=os.urandom,
-        )
-
-
-class Pooled:
-    """Second moments of the dense model's inputs are summed, once, and everybody prunes from the sum."""
-
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._inputs = setting.bounds(binary_scale)
-        self._plain: dict[str, NDArray[np.float64]] = {}
-        self._clipped: dict[str, NDArray[np.int64]] = {}
-        for name, own in setting.candidates.items():
-            with setting.steps.step(f"measure at {name}") as advance:
-                for layer, _ in layer_moments(
-                    setting.model, own.members, diagonal=setting.diagonal, settings=setting.settings, release=self._add
-                ):
-                    advance(layer.index + 1, len(setting.layers))
-
-    def federate(self, epsilon: str) -> Seen:
-        """Put the federated model in place; returns what was published of the first layers."""
-        s = self._setting
-        s.restore()
-        moments = {}
-        with s.steps.step(f"epsilon {epsilon}, prune from the sum") as advance:
-            for layer in s.layers:
-                linears = {linear.name: linear for linear in layer.linears}
-                for one in self._inputs[layer.index]:
-                    moment = self._published(one, epsilon)
-                    W = [s.dense[name].numpy() for name in one.tensors]
-                    if moment.ndim == 1:
-                        new = prune_from_diagonal(W, moment, s.pattern)
-                    else:
-                        damping = Fraction(str(s.config.pruning.damping))
-                        new = prune_from_moment(W, moment, s.pattern, damping, s.config.pruning.block)
-                    for name, weight in zip(one.tensors, new, strict=True):
-                        linears[name].assign(torch.from_numpy(weight))
-                    if layer.index < LAYERS:
-                        moments[one.name] = moment if moment.ndim == 1 else np.diagonal(moment).copy()
-                advance(layer.index + 1, len(s.layers))
-        return Seen({}, {}, moments)
-
-    def _add(self, layer: DecoderLayer, windows: Iterator[list[InputMoment]]) -> list[InputMoment]:
-        inputs = self._inputs[layer.index]
-
-        def each() -> Iterator[list[InputMoment]]:
-            for moments in windows:
-                for one, moment in zip(inputs, moments, strict=True):
-                    total = moment.total.numpy()
-                    if one.name in self._plain:
-                        self._plain[one.name] += total
-                    else:
-                        self._plain[one.name] = total.copy()
-                yield moments
-
-        sums, moments = clipped_sums(inputs, each())
-        for one, total in zip(inputs, sums, strict=True):
-            self._clipped[one.name] = total + self._clipped.get(one.name, 0)
-        return list(moments)
-
-    def _published(self, one: PublicInput, epsilon: str) -> NDArray[np.float64]:
-        """The sum that everybody prunes from, as SPEC section 22 has it."""
-        if epsilon == OFF:
-            plain = self._plain[one.name].astype(np.float64)
-            if one is self._inputs[0][0] and plain.ndim == 2:  # its matrix tells all counts of tokens
-                return np.diagonal(plain).copy()
-            return plain
-        multiplier = self.multiplier(epsilon)
-        variance = variance_for(multiplier, one.clipping.bound)
-        share = share_of_noise(variance, _INSTITUTIONS, _COLLUDERS, 0)
-        total = self._clipped[one.name].copy()
-        if one.diagonal:
-            add_noise(total, _INSTITUTIONS * share, os.urandom)
-        else:
-            add_symmetric_noise(total, one.inputs, _INSTITUTIONS * share, os.urandom)
-        sigma = float(np.ldexp(np.sqrt(variance), one.clipping.exponent))
-        if one.diagonal:
-            return np.maximum(to_diagonal(total, one.clipping), sigma) * one.scale
-        moment = to_matrix(total, one.inputs, one.clipping)
-        np.fill_diagonal(moment, np.maximum(np.diagonal(moment), sigma) + sigma * sqrt(2 * one.inputs))
-        root = np.sqrt(one.scale)
-        return moment * root[:, None] * root
-
-    def multiplier(self, epsilon: str) -> float:
-        """Of the noise on every release."""
-        releases = sum(len(of_layer) for of_layer in self._inputs.values())
-        return multiplier_for(float(epsilon), float(self._setting.config.privacy.delta), releases)
+_WINDOWS: Final = {"wanda": 256, "sparsegpt": 64}
+_SHORT: Final = ("pruning.window=32", "pruning.batch=8")
 
 
 def measure(unit: Unit, config: RunConfig, steps: TerminalSteps) -> dict[str, Any]:
@@ -333,7 +49,7 @@ def measure(unit: Unit, config: RunConfig, steps: TerminalSteps) -> dict[str, An
     perplexity = {"dense": s.perplexity("dense")}
     expected = s.expected()
     s.prune(s.public, "prune from public text")
-    perplexity[_PUBLIC] = s.perplexity("from public text")
+    perplexity["public"] = s.perplexity("from public text")
     s.restore()
     federation = Averaged(s) if unit.aggregate == "weights" else Pooled(s)
     failed: dict[str, str] = {}
@@ -369,52 +85,48 @@ def _bound(epsilon: str, setting: Setting) -> float:
     return auc_bound(sqrt(releases) / multiplier_for(float(epsilon), float(setting.config.privacy.delta), releases))
 
 
-def table(units: Sequence[dict[str, Any]]) -> Table:
-    """Means over seeds, from the least to the largest."""
-    shown = Table("method", "summed", "windows", "epsilon", "perplexity", "AUC", "no attacker beyond")
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for one in units:
-        key = one["unit"]["method"], one["unit"]["aggregate"], "{} of {}".format(*one["windows"])
-        groups.setdefault(key, []).append(one)
-    for key, group in sorted(groups.items(), reverse=True):
-        for epsilon in ("dense", _PUBLIC, *_EPSILONS):
-            mixes = [one["perplexity"][epsilon]["mix"] for one in group if epsilon in one["perplexity"]]
-            areas = [max(a["value"] for a in one["auc"][epsilon].values()) for one in group if epsilon in one["auc"]]
-            bound = "{:.2f}".format(group[0]["bound"][epsilon]) if epsilon in group[0]["bound"] else ""
-            shown.add_row(*key, epsilon, _spread(mixes, 2), _spread(areas, 2), bound)
-    return shown
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return ""
-    return f"{mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def main(
     out: Annotated[Path, typer.Argument(help="Folder of finished units.")],
-    method: Annotated[list[str], typer.Option(help="wanda, sparsegpt.")] = ["wanda", "sparsegpt"],  # noqa: B006
-    aggregated: Annotated[list[str], typer.Option("--aggregate", help="weights, statistics.")] = [  # noqa: B006
-        "weights",
-        "statistics",
-    ],
-    seed: Annotated[list[int], typer.Option(help="Of windows.")] = [0, 1, 2],  # noqa: B006
-    setting: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Of the demo's configuration.")] = [],  # noqa: B006
+    method: Annotated[
+        Optional[Literal["wanda", "sparsegpt"]],  # noqa: UP045
+        typer.Option(help="Of pruning.", show_default="both"),
+    ] = None,
+    aggregate: Annotated[
+        Optional[Aggregate],  # noqa: UP045
+        typer.Option(help="What is summed.", show_default="both"),
+    ] = None,
+    seed: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(help="Of windows; again for more.", show_default="0, 1, 2"),
+    ] = None,
+    setting: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the demo's configuration."),
+    ] = None,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where a plot of all that is in the folder goes (svg, png)."),
+    ] = None,
     cache: Annotated[Path, typer.Option(envvar="FEDSPALLM_CACHE", help="Folder of fetched files.")] = CACHE,
 ) -> None:
-    """Measure what is not in the folder yet, then print a table of all that is."""
+    """Measure what is not in the folder yet; print a table of all that is. One core takes a day for everything."""
     torch.set_num_threads(1)
     steps = TerminalSteps(Console(stderr=True))
     out.mkdir(parents=True, exist_ok=True)
-    for which, summed, number in product(method, aggregated, seed):
-        unit = Unit(which, summed, number)  # type: ignore[arg-type]
+    methods: list[Literal["wanda", "sparsegpt"]] = ["wanda", "sparsegpt"] if method is None else [method]
+    sums: list[Aggregate] = ["weights", "statistics"] if aggregate is None else [aggregate]
+    for unit in (Unit(*one) for one in product(methods, sums, seed or [0, 1, 2])):
         path = out / unit.name
         if not path.exists():
-            config = demo_config(None, cache, [*setting, f"seed={number}"], steps)
+            settings = [f"pruning.windows={_WINDOWS[unit.method]}", *_SHORT, *(setting or []), f"seed={unit.seed}"]
+            config = demo_config(None, cache, settings, steps)
             config = config.model_copy(update={"institution": config.institution[:_INSTITUTIONS]})
             found = measure(unit, config, steps)
             path.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    Console(width=120).print(table([json.loads(path.read_bytes()) for path in sorted(out.glob("*.json"))]))
+    units = [json.loads(path.read_bytes()) for path in sorted(out.glob("*.json"))]
+    if plot is not None:
+        draw(units, _EPSILONS, plot)
+    typer.echo(table(units, _EPSILONS))
 
 
 if __name__ == "__main__":
