@@ -34,8 +34,9 @@ from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.evaluation import Results, evaluate_kinds
 from fedspallm_secure.pruning import PruneSettings, decoder_layers, load_weights
-from fedspallm_secure.runtime.config import ProtocolConfig, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
+from fedspallm_secure.runtime.sections import ProtocolConfig
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.secagg import values_packing
 from fedspallm_secure.workspace import LayerStore

@@ -36,12 +36,13 @@ from fedspallm_secure.messages import Identity
 from fedspallm_secure.privacy import Budget, Ledger
 from fedspallm_secure.pruning import PruneSettings
 from fedspallm_secure.runtime import Advance
-from fedspallm_secure.runtime.config import OFF, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.demo import demo_config
 from fedspallm_secure.runtime.membership import LAYERS, Seen, adversary_windows, attack, pruned_by
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
 from fedspallm_secure.runtime.private_pruning import PrivateInstitution
 from fedspallm_secure.runtime.public_text import PublicInput, PublicMoments, public_inputs, public_windows
+from fedspallm_secure.runtime.sections import OFF
 from fedspallm_secure.runtime.windows import load_windows
 
 _USUAL = (OFF, "16", "8", "4", "2", "1")

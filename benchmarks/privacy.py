@@ -33,9 +33,10 @@ from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.errors import NumericalError
 from fedspallm_secure.evaluation import auc_bound
 from fedspallm_secure.privacy import multiplier_for
-from fedspallm_secure.runtime.config import OFF, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.demo import demo_config
 from fedspallm_secure.runtime.membership import Seen, attack
+from fedspallm_secure.runtime.sections import OFF
 
 _EPSILONS: Final = (OFF, "16", "8", "4", "2", "1")
 _INSTITUTIONS: Final = 3

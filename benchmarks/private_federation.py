@@ -41,11 +41,12 @@ from fedspallm_secure.privacy import (
     variance_for,
 )
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, decoder_layers, layer_moments, prune
-from fedspallm_secure.runtime.config import OFF, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.membership import LAYERS, Candidates, Seen, adversary_windows, pruned_by
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
 from fedspallm_secure.runtime.private_pruning import PrivateInstitution, clipped_sums
 from fedspallm_secure.runtime.public_text import PublicInput, PublicMoments, public_inputs, public_windows
+from fedspallm_secure.runtime.sections import OFF
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.workspace import LayerStore
 

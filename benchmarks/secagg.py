@@ -35,7 +35,7 @@ from fedspallm_secure.charter import parse_pattern
 from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.messages import SumName
 from fedspallm_secure.runtime import Advance
-from fedspallm_secure.runtime.config import FINE_ENOUGH
+from fedspallm_secure.runtime.sections import FINE_ENOUGH
 from fedspallm_secure.secagg import RoundContext, most_digits
 from fedspallm_secure.secagg.keystream import apply_keystream
 

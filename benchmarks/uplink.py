@@ -12,8 +12,8 @@ import typer
 
 from benchmarks.synthetic import synthetic_run
 from fedspallm_secure.rounds import PublicWeights, plan_round
-from fedspallm_secure.runtime.config import FINE_ENOUGH
 from fedspallm_secure.runtime.embedded import Traffic, run_round
+from fedspallm_secure.runtime.sections import FINE_ENOUGH
 from fedspallm_secure.secagg import most_digits
 from fedspallm_secure.workspace import LayerStore
 

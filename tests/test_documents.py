@@ -41,7 +41,8 @@ def test_every_command_of_the_readme_is_a_target_of_the_makefile() -> None:
 def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
     import tomllib
 
-    from fedspallm_secure.runtime.config import InstitutionConfig, RunConfig
+    from fedspallm_secure.runtime.config import RunConfig
+    from fedspallm_secure.runtime.sections import InstitutionConfig
 
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     documented = tomllib.loads(text.split("```toml")[1].split("```")[0])

@@ -32,10 +32,11 @@ from fedspallm_secure.charter import (
 from fedspallm_secure.custodian import Elsewhere, Exchange, Offer, Office
 from fedspallm_secure.errors import CharterError
 from fedspallm_secure.messages import Identity
-from fedspallm_secure.runtime.config import CKKS, HERE, NOBODY, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.embedded import Counting, Participants
 from fedspallm_secure.runtime.kept_keys import KeptKeys
 from fedspallm_secure.runtime.model import describe
+from fedspallm_secure.runtime.sections import CKKS, HERE, NOBODY
 from fedspallm_secure.votes import choose_parameters, make_key_pair
 from fedspallm_secure.workspace import Journal
 

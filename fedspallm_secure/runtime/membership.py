@@ -32,8 +32,9 @@ from fedspallm_secure.pruning import (
     layer_moments,
     prune,
 )
-from fedspallm_secure.runtime.config import InstitutionConfig, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
+from fedspallm_secure.runtime.sections import InstitutionConfig
 from fedspallm_secure.runtime.text import document_windows, load_documents, token_windows
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.workspace import LayerStore

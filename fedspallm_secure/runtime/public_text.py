@@ -33,7 +33,8 @@ from fedspallm_secure.privacy import (
     whitened_matrix,
 )
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, layer_moments
-from fedspallm_secure.runtime.config import PYTHON, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.sections import PYTHON
 from fedspallm_secure.runtime.steps import Advance
 from fedspallm_secure.runtime.text import load_documents, token_windows
 

@@ -39,7 +39,7 @@ from fedspallm_secure.runtime.agreement import (
     participants_of,
     policies_of,
 )
-from fedspallm_secure.runtime.config import HERE, STATISTICS, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
 from fedspallm_secure.runtime.embedded import Traffic, run_round
 from fedspallm_secure.runtime.keepers import keepers
 from fedspallm_secure.runtime.kept_keys import KeptKeys
@@ -49,6 +49,7 @@ from fedspallm_secure.runtime.output import OutputFolder
 from fedspallm_secure.runtime.pooling import Measuring, pooled_statistics
 from fedspallm_secure.runtime.private_pruning import PrivatePruning
 from fedspallm_secure.runtime.public_text import public_windows
+from fedspallm_secure.runtime.sections import HERE, STATISTICS
 from fedspallm_secure.runtime.steps import Advance, Steps, Timed
 from fedspallm_secure.runtime.versions import versions_of
 from fedspallm_secure.runtime.windows import load_windows

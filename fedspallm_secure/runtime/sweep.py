@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedspallm_secure.errors import ConfigError, FedspallmError
 from fedspallm_secure.reading import faults, read_toml
-from fedspallm_secure.runtime.config import HERE, RunConfig, build_config, put
+from fedspallm_secure.runtime.config import RunConfig, build_config, put
+from fedspallm_secure.runtime.sections import HERE
 
 __all__ = ["DEMO", "DROPOUT_RATE", "INSTITUTIONS", "MOST_POINTS", "Sweep", "SweepPoint", "load_sweep"]
 

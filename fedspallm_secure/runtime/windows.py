@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from fedspallm_secure.runtime.config import InstitutionConfig, RunConfig
+from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.sections import InstitutionConfig
 from fedspallm_secure.runtime.steps import Advance
 from fedspallm_secure.runtime.text import document_windows, load_documents, token_windows
 

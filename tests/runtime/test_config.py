@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fedspallm_secure.charter import unmasking_threshold
 from fedspallm_secure.errors import ConfigError
 from fedspallm_secure.privacy import Budget
 from fedspallm_secure.runtime.config import RunConfig, build_config, load_config
+from fedspallm_secure.runtime.sections import OFF
 
 
 def _private(method: str = "wanda", folder: Path = Path(), **privacy: Any) -> RunConfig:
@@ -61,6 +63,25 @@ def test_a_policy_is_found_beside_the_configuration(tmp_path: Path) -> None:
     assert _config().institution[0].policy is None
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(8, "8"), (0.5, "0.5"), (0.1, "0.1"), (0.000001, "0.000001"), (1.0, "1.0"), ("0.50", "0.50")]
+)
+def test_a_number_stands_for_its_shortest_text_and_text_for_itself(number: object, text: str) -> None:
+    institution = {"name": "aachen", "calibration": "text.txt", "capacity": number}
+    sections = {"protocol": {"clip": number}, "privacy": {"clip": number, "budget": number}}
+    config = build_config({"model": "model", "institution": [institution], **sections}, Path())
+    found = config.institution[0].capacity, config.protocol.clip, config.privacy.clip, config.privacy.budget
+    assert found == (text,) * 4
+
+
+@pytest.mark.parametrize(("pattern", "texts"), [(0.5, ["0.5"]), ([0.25, "0.5"], ["0.25", "0.5"]), ("2:4", ["2:4"])])
+def test_patterns_are_texts_too(pattern: object, texts: list[str]) -> None:
+    institution = {"name": "aachen", "calibration": "text.txt"}
+    raw = {"model": "model", "institution": [institution], "pruning": {"pattern": pattern}}
+    assert build_config(raw, Path()).pruning.pattern == texts
+    assert _private(epsilon=inf).privacy.epsilon == OFF
+
+
 def test_by_default_there_is_no_noise() -> None:
     assert not _config().privacy.on
     assert not _private("magnitude").privacy.on
@@ -85,7 +106,10 @@ def test_a_budget_is_that_of_one_run_if_nothing_else_is_said() -> None:
         ("wanda", {"epsilon": "8", "clip": "1.5"}, "not 1.5"),
         ("wanda", {"epsilon": "8", "unit": "person"}, "privacy.unit"),
         ("wanda", {"epsilon": "8", "repair": False}, "privacy.repair: there is no such key"),
-        ("wanda", {"epsilon": 8}, "privacy.epsilon"),
+        ("wanda", {"epsilon": True}, "privacy.epsilon"),
+        ("wanda", {"epsilon": -8}, "privacy.epsilon"),
+        ("wanda", {"epsilon": float("nan")}, "privacy.epsilon"),
+        ("wanda", {"epsilon": [8]}, "privacy.epsilon"),
     ],
 )
 def test_privacy_that_can_not_be_had_is_refused(method: str, privacy: dict[str, Any], part: str) -> None:
