@@ -56,7 +56,6 @@ Aggregate = Literal["weights", "statistics"]
 """What is summed."""
 
 _COLLUDERS: Final = 1
-_EVALUATED: Final = 256  # tokens of a held-out window
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,10 @@ class Setting:
         unit: what is measured.
         config: of the demo.
         steps: where progress is shown.
+        evaluated: tokens of a held-out window.
     """
 
-    def __init__(self, unit: Unit, config: RunConfig, steps: TerminalSteps) -> None:
+    def __init__(self, unit: Unit, config: RunConfig, steps: TerminalSteps, evaluated: int = 256) -> None:
         self.unit, self.config, self.steps = unit, config, steps
         self.diagonal = unit.method == "wanda"
         self.settings = PruneSettings(**config.pruning.solver)
@@ -96,7 +96,7 @@ class Setting:
         with steps.step("load model and text") as advance:
             tokenizer = load_tokenizer(config.model)
             calibration = load_windows(config, tokenizer, advance).calibration
-            pruning = config.pruning.model_copy(update={"window": _EVALUATED, "windows": 1})
+            pruning = config.pruning.model_copy(update={"window": evaluated, "windows": 1})
             long = config.model_copy(update={"pruning": pruning})
             self.heldout = load_windows(long, tokenizer, advance).heldout
             self.candidates: dict[str, Candidates] = {
