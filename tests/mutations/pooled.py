@@ -37,6 +37,7 @@ _IN_GATE = (
         "if firsts != sorted(firsts) or any(places(one) != sorted(places(one)) for one in pooled.inputs):",
     ),
     ("tensors of different layers may share an input", "if len(seen) != 1:"),
+    ("a scale may be of another input", "if one.noise is not None and len(one.noise.scale) != columns:"),
 )
 
 POOLED: tuple[Mutation, ...] = (
@@ -140,6 +141,17 @@ POOLED: tuple[Mutation, ...] = (
         "rounds/pooled.py",
         _never("if digits.size and digits.max() > most:"),
         (_LIES,),
+    ),
+    Mutation(
+        "scaled inputs are taken for the inputs themselves",
+        "rounds/pooled.py",
+        (
+            (
+                "        if noise is None:\n            return moment",
+                "        if noise is None or moment.ndim:\n            return moment",
+            ),
+        ),
+        (f"{_ROUND}::test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_and_scaled_back",),
     ),
     Mutation(
         "matrices that nobody could check are believed",
