@@ -32,13 +32,13 @@ from fedspallm_secure.privacy import (
     Ledger,
     add_noise,
     add_symmetric_noise,
-    binary_scale,
     multiplier_for,
     public_scale,
     share_of_noise,
     to_diagonal,
     to_matrix,
     variance_for,
+    whole_scale,
 )
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, decoder_layers, layer_moments, prune
 from fedspallm_secure.runtime.config import RunConfig
@@ -227,7 +227,7 @@ class Pooled:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._inputs = setting.bounds(binary_scale)
+        self._inputs = setting.bounds(whole_scale)
         self._plain: dict[str, NDArray[np.float64]] = {}
         self._clipped: dict[str, NDArray[np.int64]] = {}
         for name, own in setting.candidates.items():

@@ -103,13 +103,13 @@ class PooledNoise(Frozen):
     Attributes:
         bound: the largest length of what one calibration window adds, in steps of the sums' grid.
         variance: of the noise on each sum, in steps squared; of a matrix, on its diagonal, and half of it elsewhere.
-        scale: what each number of the input is divided by before its moment is taken, as a power of two; so that noise
-            which is the same for all drowns none.
+        scale: what each number of the input is divided by before its moment is taken, in 2^-16; so that noise which is
+            the same for all drowns none.
     """
 
     bound: Annotated[int, Field(ge=1, le=2**26)]
     variance: Annotated[int, Field(ge=1, le=2**52)]
-    scale: tuple[Annotated[int, Field(ge=-64, le=64)], ...]
+    scale: tuple[Annotated[int, Field(ge=1, le=2**16)], ...]
 
 
 class PooledInput(Frozen):

@@ -197,5 +197,5 @@ def _check_pooled(charter: Charter, pooled: PooledStatistics) -> None:
             raise CharterError(
                 f"{', '.join(one.tensors)} have {columns} columns, and the scale of their input has "
                 f"{len(one.noise.scale)} entries.",
-                "Give one power of two for each number of the input.",
+                "Give one divisor for each number of the input.",
             )

@@ -15,8 +15,8 @@ from fedspallm_secure.privacy.allowance import Allowance
 from fedspallm_secure.privacy.analytic import delta_of, epsilon_of, multiplier_of
 from fedspallm_secure.privacy.book import Account, Head, check_budget
 from fedspallm_secure.privacy.clipping import (
+    WHOLE,
     Clipping,
-    binary_scale,
     clip_diagonal,
     clip_matrix,
     diagonal_length,
@@ -27,6 +27,7 @@ from fedspallm_secure.privacy.clipping import (
     to_matrix,
     whitened_diagonal,
     whitened_matrix,
+    whole_scale,
 )
 from fedspallm_secure.privacy.entries import Budget, Opening, Release, Spending, Use
 from fedspallm_secure.privacy.ledger import Ledger, read_ledger
@@ -34,6 +35,7 @@ from fedspallm_secure.privacy.noise import add_noise, add_symmetric_noise, share
 from fedspallm_secure.privacy.repair import repair_diagonal, repair_matrix
 
 __all__ = [
+    "WHOLE",
     "Account",
     "Allowance",
     "Budget",
@@ -47,7 +49,6 @@ __all__ = [
     "Use",
     "add_noise",
     "add_symmetric_noise",
-    "binary_scale",
     "check_budget",
     "checked_epsilon",
     "clip_diagonal",
@@ -71,4 +72,5 @@ __all__ = [
     "variance_for",
     "whitened_diagonal",
     "whitened_matrix",
+    "whole_scale",
 ]

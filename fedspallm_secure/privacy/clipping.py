@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from fedspallm_secure.errors import ConfigError, DataError
 
 __all__ = [
+    "WHOLE",
     "Clipping",
-    "binary_scale",
     "clip_diagonal",
     "clip_matrix",
     "diagonal_length",
@@ -48,12 +48,15 @@ __all__ = [
     "to_matrix",
     "whitened_diagonal",
     "whitened_matrix",
+    "whole_scale",
 ]
+
+WHOLE = 2.0**16
+"""Parts of one that a root of `whole_scale` is a whole number of."""
 
 _BITS = 15  # of a bound that is chosen here
 _LARGEST_BOUND = 2**26
 _LARGEST_EXPONENT = 500
-_LARGEST_SCALE = 64
 _SMALLEST_SHARE = 2.0**-10  # of the mean, for inputs that hardly occur in the public text
 _MARGIN = 1 - 2.0**-20  # a norm of 2^30 elements in doubles is off by less
 
@@ -121,21 +124,22 @@ def public_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
     return np.maximum(p, _SMALLEST_SHARE * mean)
 
 
-def binary_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
-    """`public_scale` to the nearest power of four: short to write down, and what is multiplied by it is not rounded.
+def whole_scale(diagonal: NDArray[Any]) -> NDArray[np.float64]:
+    """`public_scale` over its largest, in roots that are whole numbers of 2^-16: exact, and short to write down.
 
     Args:
         diagonal: as for `public_scale`.
 
     Returns:
-        float64, shape (inputs,), 4^-64 to 4^64.
+        float64, shape (inputs,), squares of 1 to 2^16 times 2^-16.
 
     Raises:
         DataError: as for `public_scale`.
     """
-    exponents = np.rint(np.log2(public_scale(diagonal)) / 2)
-    powers: NDArray[np.float64] = 4.0 ** np.clip(exponents, -_LARGEST_SCALE, _LARGEST_SCALE)
-    return powers
+    p = public_scale(diagonal)
+    roots = np.maximum(np.rint(np.sqrt(p / p.max()) * WHOLE), 1.0) / WHOLE
+    squares: NDArray[np.float64] = roots * roots
+    return squares
 
 
 def whitened_diagonal(record: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,12 +5,12 @@ in steps of what that diagonal allows. Whoever vanished between the two counts w
 its text had been more varied: the sum stays a second moment. Where the rest is missing, or was not shown to be true,
 the diagonal decides alone, as in Wanda.
 
-With noise (docs/privacy.md), both sums are whole numbers of one grid, of inputs that were divided by powers of two, so
-that the noise has about one ratio to all of them. A diagonal is raised to sigma, below which nothing is told from zero.
-Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to the diagonal of a matrix:
-what is left of the noise changes little, and single inputs, or directions, that stand out of it still do. At last the
-powers of two are multiplied on again, which rounds nothing. All of it is elementwise: an eigendecomposition would have
-other bits on other machines.
+With noise (docs/privacy.md), both sums are whole numbers of one grid, of inputs that were divided by their sizes on a
+public text, so that the noise has about one ratio to all of them. A diagonal is raised to sigma, below which nothing is
+told from zero. Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to the
+diagonal of a matrix: what is left of the noise changes little, and single inputs, or directions, that stand out of it
+still do. At last the sizes are multiplied on again. All of it is elementwise: an eigendecomposition would have other
+bits on other machines.
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ class PooledLanes:
         noise = self._plan.pooled(lane).noise
         if noise is None:
             return moment
-        scale = np.array(noise.scale)
-        unscaled: NDArray[np.float64] = np.ldexp(moment, 2 * scale if moment.ndim == 1 else scale[:, None] + scale)
+        scale = np.ldexp(np.array(noise.scale, np.float64), -16)
+        products = scale * scale if moment.ndim == 1 else scale[:, None] * scale  # exact
+        unscaled: NDArray[np.float64] = moment * products
         return unscaled
 
     def _sigma(self, lane: Lane) -> float:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from fedspallm_secure.charter import PooledInput, PooledNoise, PooledStatistics
 from fedspallm_secure.errors import DataError
-from fedspallm_secure.privacy import binary_scale, multiplier_for, variance_for
+from fedspallm_secure.privacy import WHOLE, multiplier_for, variance_for, whole_scale
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, Release, layer_moments, to_numpy
 from fedspallm_secure.rounds import RoundPlan
 from fedspallm_secure.runtime.config import RunConfig
@@ -95,7 +95,7 @@ def _bare(
 def _protected(
     config: RunConfig, model: PreTrainedModel, windows: torch.Tensor, settings: PruneSettings, advance: Advance
 ) -> list[PooledInput]:
-    """The inputs of sums with noise, whitened by powers of two, on the grids of their bounds."""
+    """The inputs of sums with noise, whitened, on the grids of their bounds."""
     privacy, patterns = config.privacy, len(config.pruning.pattern)
     matrix = config.pruning.method == "sparsegpt"
     inputs = public_inputs(
@@ -104,7 +104,7 @@ def _protected(
         diagonal=not matrix,
         quantile=Fraction(privacy.clip),
         settings=settings,
-        scale=binary_scale,
+        scale=whole_scale,
         advance=advance,
     )
     releases = sum(len(of_layer) for of_layer in inputs.values()) * patterns
@@ -117,7 +117,7 @@ def _protected(
             noise=PooledNoise(
                 bound=one.clipping.bound,
                 variance=variance_for(multiplier, one.clipping.bound),
-                scale=tuple(np.log2(np.sqrt(one.scale)).astype(int).tolist()),
+                scale=tuple(np.rint(np.sqrt(one.scale) * WHOLE).astype(int).tolist()),
             ),
         )
         for of_layer in inputs.values()

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedspallm_secure.charter import PooledInput
-from fedspallm_secure.privacy import Clipping, Ledger, Release, Use, to_diagonal, to_matrix
+from fedspallm_secure.privacy import WHOLE, Clipping, Ledger, Release, Use, to_diagonal, to_matrix
 from fedspallm_secure.pruning import InputMoment
 from fedspallm_secure.rounds import RoundPlan
 from fedspallm_secure.runtime.private_pruning import NOT_COVERED, Entropy, LedgerKeeper
@@ -37,7 +37,7 @@ def pooled_inputs(plans: Sequence[RoundPlan]) -> dict[int, list[PublicInput]]:
         assert one.noise is not None
         first = tensors[one.tensors[0]]
         clipping = Clipping(one.noise.bound, -one.exponent)
-        scale = np.ldexp(1.0, 2 * np.array(one.noise.scale))
+        scale = (np.array(one.noise.scale) / WHOLE) ** 2
         found.setdefault(first.layer, []).append(
             PublicInput(one.tensors, first.columns, not one.matrix, clipping, scale)
         )

@@ -50,7 +50,7 @@ def encrypted_votes(name: str = "custodian", key: str = "custodian", contexts: i
 
 def noise(columns: int) -> PooledNoise:
     """Of an input of so many numbers."""
-    return PooledNoise(bound=20_000, variance=10**12, scale=tuple(range(columns)))
+    return PooledNoise(bound=20_000, variance=10**12, scale=tuple(range(1, columns + 1)))
 
 
 def pooled_statistics(**changes: Any) -> PooledStatistics:

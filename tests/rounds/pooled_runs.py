@@ -112,7 +112,7 @@ class PooledRun(Run):
             return None
         bound, variance = self.setting.noise
         columns = next(tensor.columns for tensor in charter.base.pruned if tensor.name == name)
-        return PooledNoise(bound=bound, variance=variance, scale=tuple(at % 7 - 3 for at in range(columns)))
+        return PooledNoise(bound=bound, variance=variance, scale=tuple(7919 * (at % 7 + 1) for at in range(columns)))
 
 
 @dataclass(frozen=True)

@@ -257,16 +257,16 @@ def test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_an
         total = np.sum([moments[name].weights(0, lane.name) for name in run.names], axis=0)
         noise = plan.pooled(lane).noise
         assert noise is not None
-        scale, sigma = 2.0 ** np.array(noise.scale), np.ldexp(float(deviation), -EXPONENT)
+        scale, sigma = np.array(noise.scale) / 2**16, np.ldexp(float(deviation), -EXPONENT)
         W = [run.base.weights(0, tensor.name) for tensor in plan.tensors(lane)]
         D = np.maximum(total if method == "wanda" else total.diagonal(), sigma)
         assert (sigma == D).any()
         if method == "wanda":
-            due = prune_from_diagonal(W, D * scale**2, plan.pattern)
+            due = prune_from_diagonal(W, D * (scale * scale), plan.pattern)
         else:
             np.fill_diagonal(total, D + sigma * np.sqrt(2.0 * lane.length))
             due = prune_from_moment(
-                W, total * scale[:, None] * scale, plan.pattern, Fraction("0.01"), run.setting.block
+                W, total * np.outer(scale, scale), plan.pattern, Fraction("0.01"), run.setting.block
             )
         for tensor, weight in zip(plan.tensors(lane), due, strict=True):
             assert np.array_equal(output.weights(0, tensor.name), weight)

@@ -27,7 +27,6 @@ from fedspallm_secure.privacy import (
     Budget,
     Ledger,
     add_noise,
-    binary_scale,
     public_scale,
     read_ledger,
     repair_diagonal,
@@ -35,6 +34,7 @@ from fedspallm_secure.privacy import (
     to_matrix,
     whitened_diagonal,
     whitened_matrix,
+    whole_scale,
 )
 from fedspallm_secure.pruning import (
     DecoderLayer,
@@ -343,7 +343,7 @@ def test_public_moments_are_those_of_the_model_as_it_is_by_then_whoever_pruned_i
 @pytest.mark.parametrize("method", _METHODS)
 def test_scales_and_bounds_are_of_the_public_windows_themselves(method: Method, family: str) -> None:
     each = _all_windows(method, _PUBLIC, family)
-    fine, coarse = _inputs(method, family), _inputs(method, family, binary_scale)
+    fine, coarse = _inputs(method, family), _inputs(method, family, whole_scale)
     for layer, windows in each.items():
         for index, (one, other) in enumerate(zip(fine[layer], coarse[layer], strict=True)):
             moments = [window[index].total.numpy() for window in windows]
@@ -357,10 +357,10 @@ def test_scales_and_bounds_are_of_the_public_windows_themselves(method: Method, 
             squares = total if method == "wanda" else np.diagonal(total)
             mean = squares / _PUBLIC.numel()
             assert one.scale == pytest.approx(np.maximum(mean, mean.mean() / 1024), rel=1e-5)
-            mantissas, exponents = np.frexp(other.scale)
-            assert (mantissas == 0.5).all()
-            assert (exponents % 2 == 1).all()  # a power of four
-            assert ((one.scale <= other.scale * 2.001) & (other.scale <= one.scale * 2.001)).all()
+            whole = np.sqrt(other.scale) * 2**16
+            assert (whole == np.rint(whole)).all()
+            assert whole.max() == 2**16
+            assert other.scale == pytest.approx(one.scale / one.scale.max(), rel=2**-4)
 
 
 @pytest.mark.parametrize("method", _METHODS)

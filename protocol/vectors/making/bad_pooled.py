@@ -86,7 +86,8 @@ def bad_pooled_charters(diagonals: Json, matrices: Json) -> dict[str, Json]:
     one, other = first["tensors"]
     (alone,) = second["tensors"]
     (last,) = third["tensors"]
-    noise = {"bound": 1, "variance": 1, "scale": [0] * matrices["base"]["pruned"][0]["columns"]}
+    scale = [1] * matrices["base"]["pruned"][0]["columns"]
+    noise = {"bound": 1, "variance": 1, "scale": scale}
     vectors: dict[str, tuple[str, Json, str, str, str]] = {
         "aggregate": (
             "Something to sum that there is not.",
@@ -153,9 +154,16 @@ def bad_pooled_charters(diagonals: Json, matrices: Json) -> dict[str, Json]:
             "ConfigError",
             "variance",
         ),
+        "zero_scale": (
+            "A divisor of 0.",
+            with_inputs(*({**one, "noise": {**noise, "scale": [0, *scale[1:]]}} for one in inputs)),
+            "G1",
+            "ConfigError",
+            "scale",
+        ),
         "scale": (
             "A scale that lacks an entry.",
-            with_inputs(*({**one, "noise": {**noise, "scale": [0]}} for one in inputs)),
+            with_inputs(*({**one, "noise": {**noise, "scale": [1]}} for one in inputs)),
             "G23",
             gate,
             "has 1 entries",

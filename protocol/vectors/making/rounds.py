@@ -74,6 +74,8 @@ class Scene:
     pooling: Pooling | None = None
 
 
+_SCALES = [65536, 3, 901, 40000, 7, 65535, 12345, 1], [2, 1000, 50001, 333, 65536, 17, 4, 9]
+
 SCENES: Mapping[str, Scene] = {
     "one_vanished": Scene(
         about="Four institutions, two layers with different cohorts; dresden vanishes after it shared its secrets.",
@@ -168,8 +170,15 @@ SCENES: Mapping[str, Scene] = {
         pooling=Pooling(
             "once",
             (
-                Shared(0, 8, ((3, "float16"),), -8, matrix=True, noise=(2**10, 9, [0, 3, -2, 0, 1, 0, -5, 0])),
-                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10, [2, 0, 0, -1, 0, 4, 0, 0])),
+                Shared(
+                    0,
+                    8,
+                    ((3, "float16"),),
+                    -8,
+                    matrix=True,
+                    noise=(2**10, 9, _SCALES[0]),
+                ),
+                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10, _SCALES[1])),
             ),
         ),
     ),

@@ -38,10 +38,6 @@ def _up_to(largest: int) -> Form:
     return lambda value: type(value) is int and 1 <= value <= largest
 
 
-def _exponent(value: Any) -> bool:
-    return type(value) is int and -64 <= value <= 64
-
-
 _weights = members(kind=one_of("weights"))
 _statistics = members(
     kind=one_of("statistics"),
@@ -49,9 +45,9 @@ _statistics = members(
     inputs=listed(
         members(
             tensors=listed(lane_name),
-            exponent=_exponent,
+            exponent=lambda value: type(value) is int and -64 <= value <= 64,
             matrix=lambda value: isinstance(value, bool),
-            noise=nullable(members(bound=_up_to(2**26), variance=_up_to(2**52), scale=listed(_exponent))),
+            noise=nullable(members(bound=_up_to(2**26), variance=_up_to(2**52), scale=listed(_up_to(2**16)))),
         )
     ),
     damping=decimal,

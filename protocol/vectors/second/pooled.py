@@ -82,7 +82,7 @@ class Pooled:
             M = [[filled[i] if i == k else 0.0 for k in range(d)] for i in range(d)]
             for S, ((i, k), step) in zip(sums, self._steps(lane, D), strict=True):
                 M[i][k] = M[k][i] = float(S - n * (lane.packing["values"].q // 2)) * step
-            M = [[x * 2.0 ** (scale[i] + scale[k]) for k, x in enumerate(row)] for i, row in enumerate(M)]
+            M = [[x * (scale[i] * scale[k]) for k, x in enumerate(row)] for i, row in enumerate(M)]
             with _finite(lane):
                 U = inverse_factor(M, self._damping)
             require("C52", U is not None, lane.name)
@@ -93,7 +93,7 @@ class Pooled:
             W = [numbers[start : start + d] for start in range(0, len(numbers), d)]
             pattern = self._round.sparsity, self._round.group_of_columns
             if U is None:
-                unscaled = [x * 4.0**e for x, e in zip(D, self._scale(lane), strict=True)]
+                unscaled = [x * (s * s) for x, s in zip(D, self._scale(lane), strict=True)]
                 pruned = prune_from_diagonal(W, unscaled, *pattern)
             else:
                 with _finite(lane):
@@ -120,10 +120,10 @@ class Pooled:
         one = self._inputs[lane.name]
         return sqrt(one["noise"]["variance"]) * 2.0 ** -one["exponent"] if one["noise"] else 0.0
 
-    def _scale(self, lane: Lane) -> list[int]:
-        """The powers of two that inputs are divided by."""
+    def _scale(self, lane: Lane) -> list[float]:
+        """What inputs are divided by."""
         noise = self._inputs[lane.name]["noise"]
-        return list(noise["scale"]) if noise else [0] * lane.length
+        return [s / 2**16 for s in noise["scale"]] if noise else [1.0] * lane.length
 
     def _filled(self, lane: Lane, D: Sequence[float]) -> list[float]:
         """The diagonal of M."""
