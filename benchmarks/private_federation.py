@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from benchmarks.choices import Choice, aggregate
-from fedspallm_secure.aggregation import prune_from_diagonal, prune_from_moment
+from fedspallm_secure.aggregation import draw_diagonal, draw_matrix, prune_from_diagonal, prune_from_moment
 from fedspallm_secure.charter import Pattern, parse_pattern
 from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.evaluation import evaluate_kinds
@@ -246,7 +246,14 @@ class Pooled:
             for layer in s.layers:
                 linears = {linear.name: linear for linear in layer.linears}
                 for one in self._inputs[layer.index]:
-                    moment = self._published(one, epsilon)
+                    published = self._plain[one.name].astype(np.float64)
+                    if epsilon == OFF and one is self._inputs[0][0] and published.ndim == 2:
+                        published = np.diagonal(published).copy()  # its matrix tells all counts of tokens
+                    moment = published
+                    if epsilon != OFF:
+                        published, variance = self._released(one, epsilon)
+                        moment = _unscaled(_drawn(published, variance), one.scale)
+                        published = _unscaled(np.maximum(published, sqrt(variance)), one.scale)
                     W = [s.dense[name].numpy() for name in one.tensors]
                     if moment.ndim == 1:
                         new = prune_from_diagonal(W, moment, s.pattern)
@@ -256,7 +263,7 @@ class Pooled:
                     for name, weight in zip(one.tensors, new, strict=True):
                         linears[name].assign(torch.from_numpy(weight))
                     if layer.index < LAYERS:
-                        moments[one.name] = moment if moment.ndim == 1 else np.diagonal(moment).copy()
+                        moments[one.name] = published if published.ndim == 1 else np.diagonal(published).copy()
                 advance(layer.index + 1, len(s.layers))
         return Seen({}, {}, moments)
 
@@ -278,30 +285,39 @@ class Pooled:
             self._clipped[one.name] = total + self._clipped.get(one.name, 0)
         return list(moments)
 
-    def _published(self, one: PublicInput, epsilon: str) -> NDArray[np.float64]:
-        """The sum that everybody prunes from, as SPEC section 22 has it."""
-        if epsilon == OFF:
-            plain = self._plain[one.name].astype(np.float64)
-            if one is self._inputs[0][0] and plain.ndim == 2:  # its matrix tells all counts of tokens
-                return np.diagonal(plain).copy()
-            return plain
-        multiplier = self.multiplier(epsilon)
-        variance = variance_for(multiplier, one.clipping.bound)
-        share = share_of_noise(variance, len(self._setting.candidates), _COLLUDERS, 0)
+    def _released(self, one: PublicInput, epsilon: str) -> tuple[NDArray[np.float64], float]:
+        """The sum with noise, of scaled inputs, and the variance of the noise on its diagonal."""
+        institutions = len(self._setting.candidates)
+        variance = variance_for(self.multiplier(epsilon), one.clipping.bound)
+        added = institutions * share_of_noise(variance, institutions, _COLLUDERS, 0)
         total = self._clipped[one.name].copy()
         if one.diagonal:
-            add_noise(total, len(self._setting.candidates) * share, os.urandom)
+            add_noise(total, added, os.urandom)
+            released = to_diagonal(total, one.clipping)
         else:
-            add_symmetric_noise(total, one.inputs, len(self._setting.candidates) * share, os.urandom)
-        sigma = float(np.ldexp(np.sqrt(variance), one.clipping.exponent))
-        if one.diagonal:
-            return np.maximum(to_diagonal(total, one.clipping), sigma) * one.scale
-        moment = to_matrix(total, one.inputs, one.clipping)
-        np.fill_diagonal(moment, np.maximum(np.diagonal(moment), sigma) + sigma * sqrt(2 * one.inputs))
-        root = np.sqrt(one.scale)
-        return moment * root[:, None] * root
+            add_symmetric_noise(total, one.inputs, added, os.urandom)
+            released = to_matrix(total, one.inputs, one.clipping)
+        return released, float(np.ldexp(float(added), 2 * one.clipping.exponent))
 
     def multiplier(self, epsilon: str) -> float:
         """Of the noise on every release."""
         releases = sum(len(of_layer) for of_layer in self._inputs.values())
         return multiplier_for(float(epsilon), float(self._setting.config.privacy.delta), releases)
+
+
+def _drawn(released: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
+    """What everybody prunes from, as SPEC section 22.2 has it: a matrix, or a diagonal."""
+    if released.ndim == 1:
+        return draw_diagonal(released, variance)
+    moment = released.copy()
+    np.fill_diagonal(moment, draw_diagonal(np.diagonal(released), variance))
+    drawn = draw_matrix(moment, variance)
+    return np.diagonal(moment).copy() if drawn is None else drawn
+
+
+def _unscaled(moment: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A diagonal or matrix of the inputs themselves."""
+    if moment.ndim == 1:
+        return moment * scale
+    root = np.sqrt(scale)
+    return moment * root[:, None] * root

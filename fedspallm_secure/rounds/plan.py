@@ -70,6 +70,10 @@ class RoundPlan:
         assert self.charter.pooled is not None
         return next(one for one in self.charter.pooled.inputs if one.tensors[0] == lane.name)
 
+    def quorum(self, cohort: tuple[int, ...]) -> int:
+        """How many of one of `cohorts` must be there before a sum is opened."""
+        return next(group.quorum for group in self.context.groups if group.cohort == cohort)
+
     def layers_of(self, name: str) -> tuple[int, ...]:
         """The decoder layers that the institution `name` prunes in this round."""
         index = self.context.roster.index(name)

@@ -6,11 +6,9 @@ its text had been more varied: the sum stays a second moment. Where the rest is 
 the diagonal decides alone, as in Wanda.
 
 With noise (docs/privacy.md), both sums are whole numbers of one grid, of inputs that were divided by their sizes on a
-public text, so that the noise has about one ratio to all of them. A diagonal is raised to sigma, below which nothing is
-told from zero. Symmetric noise has eigenvalues up to rho = sigma sqrt(2 inputs) (Wigner), so rho is added to the
-diagonal of a matrix: what is left of the noise changes little, and single inputs, or directions, that stand out of it
-still do. At last the sizes are multiplied on again. All of it is elementwise: an eigendecomposition would have other
-bits on other machines.
+public text, so that the noise has about one ratio to all of them. A diagonal is drawn towards its mean and a matrix
+towards its diagonal, as far as the noise hides the rest (`aggregation.noisy`); where it hides all of a matrix, the
+diagonal decides. At last the sizes are multiplied on again.
 """
 
 from __future__ import annotations
@@ -21,7 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedspallm_secure.aggregation import DiagonalQuantiser, MatrixQuantiser, prune_from_diagonal, prune_from_moment
+from fedspallm_secure.aggregation import (
+    DiagonalQuantiser,
+    MatrixQuantiser,
+    draw_diagonal,
+    draw_matrix,
+    prune_from_diagonal,
+    prune_from_moment,
+)
 from fedspallm_secure.errors import NumericalError, RemoteProtocolError
 from fedspallm_secure.messages import LaneBlob, SumName
 from fedspallm_secure.rounds.plan import RoundPlan
@@ -47,14 +52,16 @@ class PooledLanes:
         self._published = published
 
     def diagonal(self, lane: Lane, counts: LaneBlob, participation: Participation) -> NDArray[np.float64]:
-        """The sum of the institutions' diagonals, shape (inputs,), not negative; of scaled inputs where there is noise.
+        """The sum of the institutions' diagonals, shape (inputs,), not negative; of scaled inputs where there is noise,
+        drawn towards their mean.
 
         Raises:
             RemoteProtocolError: an entry that so many institutions can't have given.
         """
         digits = self._digits(lane, "votes", counts, lane.length, participation)
         diagonal = self.diagonal_quantiser(lane).decode(digits, participation.number(lane, "votes"))
-        return np.maximum(diagonal, self._sigma(lane))
+        variance = self._variance(lane, "votes", participation)
+        return np.maximum(diagonal, 0) if variance is None else draw_diagonal(diagonal, variance)
 
     def eligible(self, lane: Lane, counts: LaneBlob, participation: Participation) -> int:
         """How many entries of the rest are summed: all, or none where too few institutions are there.
@@ -73,11 +80,7 @@ class PooledLanes:
     def matrix_quantiser(self, lane: Lane, counts: LaneBlob, participation: Participation) -> MatrixQuantiser:
         """How the rest is written as digits."""
         one, Q = self._plan.pooled(lane), lane.values.top // 2
-        diagonal = self.diagonal(lane, counts, participation)
-        if one.noise is None:
-            return MatrixQuantiser(Q, diagonal)
-        diagonal += self._sigma(lane) * np.sqrt(2.0 * lane.length)
-        return MatrixQuantiser(Q, diagonal, one.exponent)
+        return MatrixQuantiser(Q, self.diagonal(lane, counts, participation), one.exponent if one.noise else None)
 
     def weights(
         self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None, participation: Participation
@@ -97,20 +100,32 @@ class PooledLanes:
         pooled, tensors = self._plan.charter.pooled, self._plan.tensors(lane)
         assert pooled is not None
         matrices = [self._public.weight(tensor) for tensor in tensors]
-        length = self.eligible(lane, counts, participation)
-        if sums is None or length == 0:
+        moment = self._moment(lane, counts, sums, participation)
+        if moment is None:
             diagonal = self.diagonal(lane, counts, participation)
             new = prune_from_diagonal(matrices, self._unscaled(lane, diagonal), self._plan.pattern)
         else:
-            digits = self._digits(lane, "values", sums, length, participation)
-            quantiser = self.matrix_quantiser(lane, counts, participation)
-            moment = self._unscaled(lane, quantiser.decode(digits, participation.number(lane, "values")))
             damping = Fraction(pooled.damping)
             try:
-                new = prune_from_moment(matrices, moment, self._plan.pattern, damping, pooled.block)
+                new = prune_from_moment(
+                    matrices, self._unscaled(lane, moment), self._plan.pattern, damping, pooled.block
+                )
             except NumericalError as error:
                 raise NumericalError(f"Lane {lane.name}: {error.problem}", error.todo) from error
         return {tensor.name: weight for tensor, weight in zip(tensors, new, strict=True)}
+
+    def _moment(
+        self, lane: Lane, counts: LaneBlob, sums: LaneBlob | None, participation: Participation
+    ) -> NDArray[np.float64] | None:
+        """The sum of the institutions' matrices, None where the diagonal decides alone."""
+        length = self.eligible(lane, counts, participation)
+        if sums is None or length == 0:
+            return None
+        digits = self._digits(lane, "values", sums, length, participation)
+        quantiser = self.matrix_quantiser(lane, counts, participation)
+        moment = quantiser.decode(digits, participation.number(lane, "values"))
+        variance = self._variance(lane, "values", participation)
+        return moment if variance is None else draw_matrix(moment, variance)
 
     def _unscaled(self, lane: Lane, moment: NDArray[np.float64]) -> NDArray[np.float64]:
         """A diagonal or matrix of scaled inputs as that of the inputs themselves."""
@@ -122,10 +137,17 @@ class PooledLanes:
         unscaled: NDArray[np.float64] = moment * products
         return unscaled
 
-    def _sigma(self, lane: Lane) -> float:
-        """Standard deviation of the noise on the diagonal, in units of the scaled moment."""
-        one = self._plan.pooled(lane)
-        return 0.0 if one.noise is None else float(np.ldexp(np.sqrt(one.noise.variance), -one.exponent))
+    def _variance(self, lane: Lane, name: SumName, participation: Participation) -> float | None:
+        """Of the noise on the diagonal, in units of the scaled moment squared; None without noise.
+
+        Everybody adds what makes a quorum less the colluders add all of it, and as a rule more are there.
+        """
+        one, plan = self._plan.pooled(lane), self._plan
+        if one.noise is None:
+            return None
+        added = one.noise.variance * participation.number(lane, name)
+        honest = plan.quorum(lane.cohort) - plan.charter.parameters.colluders
+        return float(np.ldexp(added / honest, -2 * one.exponent))
 
     def _digits(
         self, lane: Lane, name: SumName, published: LaneBlob, length: int, participation: Participation

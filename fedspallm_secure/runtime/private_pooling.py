@@ -72,7 +72,6 @@ class PoolingInstitution(LedgerKeeper):
         """What measuring one layer in round `number` takes: a line of the ledger."""
         plan = self._plans[number]
         cohort = len(plan.cohorts[layer])
-        quorum = next(group.quorum for group in plan.context.groups if group.cohort == plan.cohorts[layer])
         return Use(
             data=self._data,
             run=plan.context.digest,
@@ -80,7 +79,7 @@ class PoolingInstitution(LedgerKeeper):
             method=f"{plan.charter.method}, pooled statistics",
             institutions=cohort,
             colluders=plan.charter.parameters.colluders,
-            dropouts=cohort - quorum,
+            dropouts=cohort - plan.quorum(plan.cohorts[layer]),
             releases=tuple(self._planned(one) for one in self._inputs[layer]),
             not_covered=NOT_COVERED,
         )

@@ -8,6 +8,7 @@ __all__ = ["POOLED"]
 
 _GATE = ("tests/charter/test_gate.py",)
 _ROUND = "tests/rounds/test_pooled.py"
+_NOISY = ("tests/aggregation/test_noisy.py",)
 _SHARES = "tests/runtime/test_private_pooling.py"
 _LIES = "tests/rounds/test_pooled_lies.py"
 _RUN = "tests/runtime/test_pooled_run.py"
@@ -126,7 +127,7 @@ POOLED: tuple[Mutation, ...] = (
     Mutation(
         "noise is shared among all, though some may vanish",
         "runtime/private_pooling.py",
-        (("dropouts=cohort - quorum,", "dropouts=0,"),),
+        (("dropouts=cohort - plan.quorum(plan.cohorts[layer]),", "dropouts=0,"),),
         (_SHARES,),
     ),
     Mutation(
@@ -151,7 +152,37 @@ POOLED: tuple[Mutation, ...] = (
                 "        if noise is None or moment.ndim:\n            return moment",
             ),
         ),
-        (f"{_ROUND}::test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_and_scaled_back",),
+        (f"{_ROUND}::test_with_noise_everybody_prunes_from_what_the_noise_does_not_hide_scaled_back",),
+    ),
+    Mutation(
+        "noise is taken for text",
+        "aggregation/noisy.py",
+        (("if square > _CHANCE * variance * sqrt(2 / d):", "if square > 0:"),),
+        _NOISY,
+    ),
+    Mutation(
+        "one huge input makes the noise of all others believed",
+        "aggregation/noisy.py",
+        (("_FARTHEST = 4.0", "_FARTHEST = 4e9"),),
+        _NOISY,
+    ),
+    Mutation(
+        "a matrix is pruned from that is less than its noise",
+        "aggregation/noisy.py",
+        _never("if square < half:"),
+        _NOISY,
+    ),
+    Mutation(
+        "a matrix is pruned from whose noise is beyond its eigenvalues",
+        "aggregation/noisy.py",
+        _never("if more > fsum(diagonal.tolist()) / d / 2:"),
+        _NOISY,
+    ),
+    Mutation(
+        "the noise of institutions that need not be there is forgotten",
+        "rounds/pooled.py",
+        (("one.noise.variance * participation.number(lane, name)", "one.noise.variance"),),
+        (f"{_ROUND}::test_with_noise_everybody_prunes_from_what_the_noise_does_not_hide_scaled_back",),
     ),
     Mutation(
         "matrices that nobody could check are believed",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedspallm_secure.aggregation import prune_from_diagonal, prune_from_moment
+from fedspallm_secure.aggregation import draw_diagonal, draw_matrix, prune_from_diagonal, prune_from_moment
 from fedspallm_secure.charter import Method, Policy
 from fedspallm_secure.errors import CharterError, ModelError
 from fedspallm_secure.messages import Again, Masked, Sums, Unproven
@@ -240,11 +240,10 @@ def test_a_moment_whose_noise_would_be_cut_off_is_not_sent(scale: float, of: str
     assert [said for said in run.said(plan) if said == f"masked {of}"] == []
 
 
-@pytest.mark.parametrize("method", ["sparsegpt", "wanda"])
-def test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_and_scaled_back(
-    method: Method, tmp_path: Path
+@pytest.mark.parametrize(("method", "deviation"), [("wanda", 300), ("sparsegpt", 300), ("sparsegpt", 30_000)])
+def test_with_noise_everybody_prunes_from_what_the_noise_does_not_hide_scaled_back(
+    method: Method, deviation: int, tmp_path: Path
 ) -> None:
-    deviation = 300
     run = PooledRun(replace(_THREE, method=method, layers=1, noise=(2**10, deviation**2)), tmp_path)
     plan, moments = run.plan(), {}
     for name in run.names:
@@ -257,16 +256,21 @@ def test_with_noise_everybody_prunes_from_the_sum_raised_by_what_noise_can_be_an
         total = np.sum([moments[name].weights(0, lane.name) for name in run.names], axis=0)
         noise = plan.pooled(lane).noise
         assert noise is not None
-        scale, sigma = np.array(noise.scale) / 2**16, np.ldexp(float(deviation), -EXPONENT)
+        honest = plan.quorum(lane.cohort) - plan.charter.parameters.colluders
+        variance = float(np.ldexp(deviation**2 * len(run.names) / honest, -2 * EXPONENT))
+        scale = np.array(noise.scale) / 2**16
         W = [run.base.weights(0, tensor.name) for tensor in plan.tensors(lane)]
-        D = np.maximum(total if method == "wanda" else total.diagonal(), sigma)
-        assert (sigma == D).any()
-        if method == "wanda":
+        D = draw_diagonal(total if method == "wanda" else total.diagonal(), variance)
+        drawn = None
+        if method == "sparsegpt":
+            np.fill_diagonal(total, D)
+            drawn = draw_matrix(total, variance)
+            assert (drawn is None) == (deviation > 300)
+        if drawn is None:
             due = prune_from_diagonal(W, D * (scale * scale), plan.pattern)
         else:
-            np.fill_diagonal(total, D + sigma * np.sqrt(2.0 * lane.length))
             due = prune_from_moment(
-                W, total * np.outer(scale, scale), plan.pattern, Fraction("0.01"), run.setting.block
+                W, drawn * np.outer(scale, scale), plan.pattern, Fraction("0.01"), run.setting.block
             )
         for tensor, weight in zip(plan.tensors(lane), due, strict=True):
             assert np.array_equal(output.weights(0, tensor.name), weight)

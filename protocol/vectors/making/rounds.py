@@ -162,7 +162,7 @@ SCENES: Mapping[str, Scene] = {
     "pooled_below_the_bar": Scene(
         about="Four institutions pool second moments of two layers with different cohorts; celle vanishes after it "
         "shared its secrets, so that too few are left in one of them: there the diagonal decides alone. All sums have "
-        "noise.",
+        "noise, which hides one matrix.",
         capacities=("1", "1", "1", "0.5"),
         parameters={"minimum_cohort": 3, "minimum_contributors": 2, "dropout_margin": 1, "digits_per_word": 5},
         vanishing={"celle": ("shares", None, 0)},
@@ -176,9 +176,10 @@ SCENES: Mapping[str, Scene] = {
                     ((3, "float16"),),
                     -8,
                     matrix=True,
-                    noise=(2**10, 9, _SCALES[0]),
+                    noise=(2**10, 64, _SCALES[0]),
                 ),
-                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 10, _SCALES[1])),
+                Shared(0, 8, ((3, "float32"), (2, "bfloat16")), -8, matrix=True, noise=(2**10, 10**6, _SCALES[1])),
+                Shared(1, 8, ((3, "float32"),), -8, matrix=True, noise=(2**10, 100, _SCALES[1])),
             ),
         ),
     ),

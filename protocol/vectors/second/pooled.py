@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import combinations
-from math import isfinite, sqrt
+from math import fsum, isfinite, sqrt
 from typing import Any
 
 from protocol.vectors.second.agreement import Lane, Round
@@ -78,14 +78,16 @@ class Pooled:
         U: list[list[float]] | None = None
         if values is not None and length > 0:
             sums, n = self._sums(lane, "values", values, length, participation), participation.number(lane, "values")
-            filled, scale = self._filled(lane, D), self._scale(lane)
-            M = [[filled[i] if i == k else 0.0 for k in range(d)] for i in range(d)]
+            M = [[D[i] if i == k else 0.0 for k in range(d)] for i in range(d)]
             for S, ((i, k), step) in zip(sums, self._steps(lane, D), strict=True):
                 M[i][k] = M[k][i] = float(S - n * (lane.packing["values"].q // 2)) * step
-            M = [[x * (scale[i] * scale[k]) for k, x in enumerate(row)] for i, row in enumerate(M)]
-            with _finite(lane):
-                U = inverse_factor(M, self._damping)
-            require("C52", U is not None, lane.name)
+            drawn = self._drawn(M, self._noise(lane, n))
+            if drawn is not None:
+                scale = self._scale(lane)
+                M = [[x * (scale[i] * scale[k]) for k, x in enumerate(row)] for i, row in enumerate(drawn)]
+                with _finite(lane):
+                    U = inverse_factor(M, self._damping)
+                require("C52", U is not None, lane.name)
         new = {}
         for name in lane.tensors:
             tensor = self._round.tensor(name)
@@ -111,23 +113,47 @@ class Pooled:
 
     def _diagonal(self, lane: Lane, counts: _Sums, participation: Participation) -> list[float]:
         """D."""
-        n, Q, sigma = participation.number(lane, "votes"), lane.packing["votes"].q // 2, self._sigma(lane)
-        sums = self._sums(lane, "votes", counts, lane.length, participation)
-        return [max(float(S - n * Q) * 2.0 ** -self._inputs[lane.name]["exponent"], sigma) for S in sums]
+        n, Q, d = participation.number(lane, "votes"), lane.packing["votes"].q // 2, lane.length
+        sums = self._sums(lane, "votes", counts, d, participation)
+        shown = [float(S - n * Q) * 2.0 ** -self._inputs[lane.name]["exponent"] for S in sums]
+        v = self._noise(lane, n)
+        if v is None:
+            return [max(x, 0.0) for x in shown]
+        sigma = sqrt(v)
+        a = max(fsum(shown) / d, sigma / sqrt(d))
+        t, w = fsum((x - a) * (x - a) for x in shown) / d - v, 0.0
+        if t > (3 * v) * sqrt(2 / d):
+            t = min(t, 4 * a * a)
+            w = t / (t + v)
+        return [max(a + w * (x - a), min(sigma, a)) for x in shown]
 
-    def _sigma(self, lane: Lane) -> float:
-        """Standard deviation of the noise on a diagonal."""
-        one = self._inputs[lane.name]
-        return sqrt(one["noise"]["variance"]) * 2.0 ** -one["exponent"] if one["noise"] else 0.0
+    def _drawn(self, M: list[list[float]], v: float | None) -> list[list[float]] | None:
+        """The moment, towards its diagonal."""
+        if v is None:
+            return M
+        d, h = len(M), v / 2
+        pairs = d * (d - 1) // 2
+        t = fsum(M[i][k] * M[i][k] for i, k in combinations(range(d), 2)) / pairs - h
+        if t < h:
+            return None
+        w = t / (t + h)
+        more = w * sqrt(v) * sqrt(2 * d)
+        if more > fsum(M[i][i] for i in range(d)) / d / 2:
+            return None
+        return [[M[i][i] + more if i == k else w * M[i][k] for k in range(d)] for i in range(d)]
+
+    def _noise(self, lane: Lane, n: int) -> float | None:
+        """v, of what n clients added to a diagonal."""
+        one, group = self._inputs[lane.name], self._round.group_of(lane)
+        if not one["noise"]:
+            return None
+        left = group.quorum - self._round.parameters["colluders"]
+        return float(one["noise"]["variance"] * n / left * 4.0 ** -one["exponent"])
 
     def _scale(self, lane: Lane) -> list[float]:
         """What inputs are divided by."""
         noise = self._inputs[lane.name]["noise"]
         return [s / 2**16 for s in noise["scale"]] if noise else [1.0] * lane.length
-
-    def _filled(self, lane: Lane, D: Sequence[float]) -> list[float]:
-        """The diagonal of M."""
-        return [x + self._sigma(lane) * sqrt(2.0 * lane.length) if self._sigma(lane) else x for x in D]
 
     def _steps(self, lane: Lane, D: Sequence[float]) -> list[tuple[tuple[int, int], float]]:
         """By position above the diagonal, row by row."""
