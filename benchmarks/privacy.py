@@ -27,21 +27,17 @@ import typer
 from rich.console import Console
 
 from benchmarks.privacy_table import draw, table
-from benchmarks.private_federation import Aggregate, Averaged, Pooled, Setting, Unit
+from benchmarks.private_federation import Aggregate, Averaged, Pooled, Setting, Unit, config_of
 from fedspallm_secure.cli.cache import CACHE
 from fedspallm_secure.cli.progress import TerminalSteps
 from fedspallm_secure.errors import NumericalError
 from fedspallm_secure.evaluation import auc_bound
 from fedspallm_secure.privacy import multiplier_for
 from fedspallm_secure.runtime.config import RunConfig
-from fedspallm_secure.runtime.demo import demo_config
 from fedspallm_secure.runtime.membership import Seen, attack
 from fedspallm_secure.runtime.sections import OFF
 
 _EPSILONS: Final = (OFF, "16", "8", "4", "2", "1")
-_INSTITUTIONS: Final = 3
-_WINDOWS: Final = {"wanda": 256, "sparsegpt": 64}
-_SHORT: Final = ("pruning.window=32", "pruning.batch=8")
 
 
 def measure(unit: Unit, config: RunConfig, steps: TerminalSteps) -> dict[str, Any]:
@@ -119,10 +115,7 @@ def main(
     for unit in (Unit(*one) for one in product(methods, sums, seed or [0, 1, 2])):
         path = out / unit.name
         if not path.exists():
-            settings = [f"pruning.windows={_WINDOWS[unit.method]}", *_SHORT, *(setting or []), f"seed={unit.seed}"]
-            config = demo_config(None, cache, settings, steps)
-            config = config.model_copy(update={"institution": config.institution[:_INSTITUTIONS]})
-            found = measure(unit, config, steps)
+            found = measure(unit, config_of(unit, cache, setting or [], steps), steps)
             path.write_text(json.dumps(found, indent=1), encoding="utf-8")
     units = [json.loads(path.read_bytes()) for path in sorted(out.glob("*.json"))]
     if plot is not None:

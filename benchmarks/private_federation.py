@@ -8,7 +8,7 @@ the dense model: one walk through it serves all epsilons, as only the noise diff
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
@@ -42,6 +42,7 @@ from fedspallm_secure.privacy import (
 )
 from fedspallm_secure.pruning import DecoderLayer, InputMoment, PruneSettings, decoder_layers, layer_moments, prune
 from fedspallm_secure.runtime.config import RunConfig
+from fedspallm_secure.runtime.demo import demo_config
 from fedspallm_secure.runtime.membership import LAYERS, Candidates, Seen, adversary_windows, pruned_by
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
 from fedspallm_secure.runtime.private_pruning import PrivateInstitution, clipped_sums
@@ -50,12 +51,15 @@ from fedspallm_secure.runtime.sections import OFF
 from fedspallm_secure.runtime.windows import load_windows
 from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["Aggregate", "Averaged", "Pooled", "Setting", "Unit"]
+__all__ = ["Aggregate", "Averaged", "Pooled", "Setting", "Unit", "config_of"]
 
 Aggregate = Literal["weights", "statistics"]
 """What is summed."""
 
+_INSTITUTIONS: Final = 3
 _COLLUDERS: Final = 1
+_WINDOWS: Final = {"wanda": 256, "sparsegpt": 64}
+_SHORT: Final = ("pruning.window=32", "pruning.batch=8")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,13 @@ class Unit:
     def name(self) -> str:
         """Of its file."""
         return f"{self.method}-{self.aggregate}-{self.seed}.json"
+
+
+def config_of(unit: Unit, cache: Path, settings: Sequence[str], steps: TerminalSteps) -> RunConfig:
+    """The demo's, with a few institutions and many short windows; `settings` are further KEY=VALUE."""
+    own = [f"pruning.windows={_WINDOWS[unit.method]}", *_SHORT, *settings, f"seed={unit.seed}"]
+    config = demo_config(None, cache, own, steps)
+    return config.model_copy(update={"institution": config.institution[:_INSTITUTIONS]})
 
 
 class Setting:
@@ -237,8 +248,13 @@ class Pooled:
                 ):
                     advance(layer.index + 1, len(setting.layers))
 
-    def federate(self, epsilon: str) -> Seen:
-        """Put the federated model in place; returns what was published of the first layers."""
+    def federate(self, epsilon: str, times: int = 1) -> Seen:
+        """Put the federated model in place; returns what was published of the first layers.
+
+        Args:
+            epsilon: of the noise, or "inf".
+            times: by which noise is divided, as if there were so many times as many records, like these.
+        """
         s = self._setting
         s.restore()
         moments = {}
@@ -246,14 +262,7 @@ class Pooled:
             for layer in s.layers:
                 linears = {linear.name: linear for linear in layer.linears}
                 for one in self._inputs[layer.index]:
-                    published = self._plain[one.name].astype(np.float64)
-                    if epsilon == OFF and one is self._inputs[0][0] and published.ndim == 2:
-                        published = np.diagonal(published).copy()  # its matrix tells all counts of tokens
-                    moment = published
-                    if epsilon != OFF:
-                        published, variance = self._released(one, epsilon)
-                        moment = _unscaled(_drawn(published, variance), one.scale)
-                        published = _unscaled(np.maximum(published, sqrt(variance)), one.scale)
+                    moment, published = self._sum(one, epsilon, times)
                     W = [s.dense[name].numpy() for name in one.tensors]
                     if moment.ndim == 1:
                         new = prune_from_diagonal(W, moment, s.pattern)
@@ -263,7 +272,7 @@ class Pooled:
                     for name, weight in zip(one.tensors, new, strict=True):
                         linears[name].assign(torch.from_numpy(weight))
                     if layer.index < LAYERS:
-                        moments[one.name] = published if published.ndim == 1 else np.diagonal(published).copy()
+                        moments[one.name] = published
                 advance(layer.index + 1, len(s.layers))
         return Seen({}, {}, moments)
 
@@ -285,10 +294,21 @@ class Pooled:
             self._clipped[one.name] = total + self._clipped.get(one.name, 0)
         return list(moments)
 
-    def _released(self, one: PublicInput, epsilon: str) -> tuple[NDArray[np.float64], float]:
+    def _sum(self, one: PublicInput, epsilon: str, times: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What everybody prunes from, a matrix or a diagonal, and the diagonal that was published."""
+        if epsilon == OFF:
+            moment = self._plain[one.name].astype(np.float64)
+            diagonal = _diagonal(moment)
+            first = one is self._inputs[0][0]  # whose matrix tells all counts of tokens
+            return (diagonal if first else moment), diagonal
+        released, variance = self._released(one, self.multiplier(epsilon) / times)
+        positive = np.maximum(_diagonal(released), sqrt(variance))
+        return _unscaled(_drawn(released, variance), one.scale), _unscaled(positive, one.scale)
+
+    def _released(self, one: PublicInput, multiplier: float) -> tuple[NDArray[np.float64], float]:
         """The sum with noise, of scaled inputs, and the variance of the noise on its diagonal."""
         institutions = len(self._setting.candidates)
-        variance = variance_for(self.multiplier(epsilon), one.clipping.bound)
+        variance = variance_for(multiplier, one.clipping.bound)
         added = institutions * share_of_noise(variance, institutions, _COLLUDERS, 0)
         total = self._clipped[one.name].copy()
         if one.diagonal:
@@ -305,14 +325,20 @@ class Pooled:
         return multiplier_for(float(epsilon), float(self._setting.config.privacy.delta), releases)
 
 
+def _diagonal(moment: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a matrix, or of what is one already."""
+    return moment if moment.ndim == 1 else np.diagonal(moment).copy()
+
+
 def _drawn(released: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
     """What everybody prunes from, as SPEC section 22.2 has it: a matrix, or a diagonal."""
+    diagonal = draw_diagonal(_diagonal(released), variance)
     if released.ndim == 1:
-        return draw_diagonal(released, variance)
+        return diagonal
     moment = released.copy()
-    np.fill_diagonal(moment, draw_diagonal(np.diagonal(released), variance))
+    np.fill_diagonal(moment, diagonal)
     drawn = draw_matrix(moment, variance)
-    return np.diagonal(moment).copy() if drawn is None else drawn
+    return diagonal if drawn is None else drawn
 
 
 def _unscaled(moment: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
