@@ -47,7 +47,7 @@ class PointFigures(_Frozen):
         seed: of the run.
         model_digest: SHA-256 that every participant computed for the final model.
         membership_auc: area under the ROC curve of telling an institution's calibration windows from others by the
-            counts of votes; None where not measured.
+            first published sums; None where not measured.
         membership_low: lower end of its 95 % interval.
         membership_high: upper end.
     """

@@ -9,6 +9,7 @@ from fedspallm_secure.rounds.institution import InstitutionRound, Member
 from fedspallm_secure.rounds.outcome import Outcome
 from fedspallm_secure.rounds.plan import RoundPlan, plan_round
 from fedspallm_secure.rounds.public import After, MatrixSource, PublicWeights
+from fedspallm_secure.rounds.published import PublishedSums
 from fedspallm_secure.rounds.replay import Replayed, replay
 from fedspallm_secure.rounds.telemetry import LocalTelemetry, RoundTelemetry
 from fedspallm_secure.rounds.witness import attest_sum
@@ -26,6 +27,7 @@ __all__ = [
     "Outcome",
     "OwnCiphertexts",
     "PublicWeights",
+    "PublishedSums",
     "Replayed",
     "RoundPlan",
     "RoundTelemetry",

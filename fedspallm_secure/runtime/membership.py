@@ -10,16 +10,15 @@ knows the kind of text of every institution.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fedspallm_secure.charter import Pattern, parse_pattern
+from fedspallm_secure.charter import Pattern
 from fedspallm_secure.errors import DataError
 from fedspallm_secure.evaluation import Auc, auc, error_scores, kept_scores, relative_sizes
 from fedspallm_secure.pruning import (
@@ -33,13 +32,10 @@ from fedspallm_secure.pruning import (
     prune,
 )
 from fedspallm_secure.runtime.config import RunConfig
-from fedspallm_secure.runtime.model import load_model, load_tokenizer
 from fedspallm_secure.runtime.sections import InstitutionConfig
 from fedspallm_secure.runtime.text import document_windows, load_documents, token_windows
-from fedspallm_secure.runtime.windows import load_windows
-from fedspallm_secure.workspace import LayerStore
 
-__all__ = ["LAYERS", "Candidates", "Seen", "adversary_windows", "attack", "membership_of_run", "pruned_by"]
+__all__ = ["LAYERS", "Candidates", "Seen", "adversary_windows", "attack", "pruned_by"]
 
 LAYERS = 2
 """How many layers, from the first on, the adversary looks at."""
@@ -222,55 +218,6 @@ def attack(
             scores["error"] = error_scores(pairs[:, :both, 0].T, pairs[:, :both, 1].T)
         areas[label] = {name: auc(values[:count], values[count:]) for name, values in scores.items()}
     return areas
-
-
-def membership_of_run(config: RunConfig, work: Path) -> Auc | None:
-    """How well the first institution's calibration windows are told from others by the counts of the first round.
-
-    Args:
-        config: of the run.
-        work: where the run kept the institutions' layers.
-
-    Returns:
-        None where no institution pruned the first layers by itself, so that there are no counts of votes.
-
-    Raises:
-        FedspallmError: the text is too short, or model or layers can't be read.
-    """
-    settings = PruneSettings(**config.pruning.solver)
-    stores = {member.name: LayerStore(work / "round-0" / member.name) for member in config.institution}
-    voters = {name: store for name, store in stores.items() if all(store.has(layer) for layer in range(LAYERS))}
-    if not voters:
-        return None
-    tokenizer = load_tokenizer(config.model)
-    model = load_model(config.model, config.pruning.dtype, settings.torch_device())
-    calibration = load_windows(config, tokenizer, lambda done, total: None).calibration
-    drawn = {
-        member.name: adversary_windows(member, config, tokenizer, calibration[member.name])
-        for member in config.institution
-        if member.name in voters
-    }
-    pattern = parse_pattern(config.pruning.pattern[0])
-    expected = [
-        pruned_by(model, own.reference, method=config.pruning.method, pattern=pattern, settings=settings)
-        for own in drawn.values()
-    ]
-    first = next(iter(drawn.values()))
-    seen = Seen(_votes(model, voters.values()), {}, {})
-    usual = Seen(Seen.together(expected).kept, {}, {})
-    return attack(model, first, {"counts": (seen, usual)}, settings)["counts"]["kept"]
-
-
-def _votes(model: PreTrainedModel, stores: Iterable[LayerStore]) -> dict[str, torch.Tensor]:
-    """The share of institutions that kept each weight: the published counts over their number."""
-    kept = list(stores)
-    return {
-        linear.name: torch.from_numpy(
-            np.mean([store.kept(layer.index, linear.name) for store in kept], axis=0, dtype=np.float32)
-        )
-        for layer in decoder_layers(model)[:LAYERS]
-        for linear in layer.linears
-    }
 
 
 def _kept_of_input(seen: Seen, names: Sequence[str]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ class _SweepFile(BaseModel):
         set: dotted key -> value, the same for all points.
         axes: dotted key -> list of values; points are all combinations.
         points: instead of axes, dotted key -> value, point by point.
-        membership: whether each point measures what its counts of votes tell of calibration windows.
+        membership: whether each point measures what its first published sums tell of calibration windows.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -84,7 +84,7 @@ class Sweep:
     Attributes:
         axes: key -> its values, in order.
         points: all, in order.
-        membership: whether each point measures what its counts of votes tell of calibration windows.
+        membership: whether each point measures what its first published sums tell of calibration windows.
     """
 
     axes: dict[str, list[Any]]

@@ -48,7 +48,7 @@ class Task:
         shared: where pruned layers are that the point may take, or should be put if they are not there; None for
             neither.
         removed: what of a run's folder does not stay.
-        membership: whether to measure what the counts of votes tell of calibration windows.
+        membership: whether to measure what the first published sums tell of calibration windows.
     """
 
     name: str
@@ -169,10 +169,10 @@ def _run(task: Task, steps: _Sent) -> None:
 
 def _measure_membership(task: Task, out: Path, steps: _Sent) -> None:
     """Measure while the layers are there; a point that is killed later does not need them again."""
-    from fedspallm_secure.runtime.membership import membership_of_run
+    from fedspallm_secure.runtime.published_membership import membership_of_run
 
     with steps.step("tell calibration windows from others"):
-        area = membership_of_run(task.config, out / "work")
+        area = membership_of_run(task.config, out)
     aside = out / f"{_MEMBERSHIP}.partial"
     aside.write_text(json.dumps(None if area is None else asdict(area)), encoding="utf-8")
     os.replace(aside, out / _MEMBERSHIP)

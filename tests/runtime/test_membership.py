@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import torch
 
 from fedspallm_secure.charter import Unstructured
 from fedspallm_secure.errors import DataError
-from fedspallm_secure.evaluation import Auc
 from fedspallm_secure.pruning import Method, PruneSettings, prune
 from fedspallm_secure.runtime.config import RunConfig, load_config
 from fedspallm_secure.runtime.membership import (
@@ -22,13 +19,11 @@ from fedspallm_secure.runtime.membership import (
     Seen,
     adversary_windows,
     attack,
-    membership_of_run,
     pruned_by,
 )
 from fedspallm_secure.runtime.model import load_tokenizer
 from fedspallm_secure.runtime.windows import load_windows
 from tests.pruning.tiny_models import VOCABULARY, WINDOW, calibration_windows, tiny_model
-from tests.runtime.conftest import Fedspallm
 from tests.runtime.private_runs import private_configuration
 
 _SETTINGS = PruneSettings(block=8, device="cpu")
@@ -127,34 +122,3 @@ def test_a_text_too_short_for_others_is_said_to_be(private: RunConfig) -> None:
     many = torch.zeros((20, private.pruning.window), dtype=torch.int64)
     with pytest.raises(DataError):
         adversary_windows(member, private, tokenizer, many)
-
-
-def test_a_run_without_votes_has_no_counts_to_look_at(private: RunConfig, tmp_path: Path) -> None:
-    assert membership_of_run(private, tmp_path) is None
-
-
-def test_a_sweep_measures_membership_when_it_is_asked_to_and_only_then(
-    process: Fedspallm, configuration: Path, tmp_path: Path
-) -> None:
-    lines = f'base = "{configuration}"\n[set]\nevaluation.alone = false\nevaluation.central = false\n'
-    lines += 'pruning.method = "wanda"\n[axes]\nseed = [0]\n'
-    (tmp_path / "plain.toml").write_text(lines, encoding="utf-8")
-    (tmp_path / "asked.toml").write_text("membership = true\n" + lines, encoding="utf-8")
-    for name in ("plain", "asked"):
-        done = process("tradeoff", tmp_path / f"{name}.toml", "--out", tmp_path / "out", "--jobs", 1)
-        assert done.returncode == 0, done.stderr
-        (point,) = json.loads((tmp_path / "out" / "tradeoff.json").read_bytes())["points"]
-        figures = point["figures"]
-        values = [figures[key] for key in ("membership_auc", "membership_low", "membership_high")]
-        page = (tmp_path / "out" / "tradeoff.html").read_text(encoding="utf-8")
-        folder = tmp_path / "out" / "points" / point["name"]
-        assert {path.name for path in folder.iterdir()} == {"point.json", "report.html", "results.json"}
-        if name == "plain":
-            assert values == [None] * 3
-            assert "membership" not in page.lower()
-        else:
-            area = Auc(*values)
-            assert 0 <= area.low <= area.value <= area.high <= 1
-            assert json.loads((folder / "point.json").read_bytes())["membership"] == asdict(area)
-            assert str(area) in page
-    assert len(list((tmp_path / "out" / "points").iterdir())) == 2
