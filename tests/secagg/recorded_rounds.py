@@ -216,6 +216,30 @@ def _nobody_proves_encrypted_counts(played: SmallRound) -> None:
     played.deliver(played.prove(_votes, [4]), [4])
 
 
+_ALL = [(length, (0, 1, 2, 3, 4)) for length, _ in _LANES]
+_FULL = [36, 0, 5]
+"""Most values of lanes that carry second moments; the last one is of votes."""
+
+
+def _diagonals(index: int, lane: Lane) -> NDArray[Any]:
+    if lane.longest is None:
+        return _votes(index, lane)
+    return np.arange(lane.length, dtype=np.uint64) * np.uint64(lane.votes.top // (lane.length + index))
+
+
+def _matrices(index: int, lane: Lane) -> NDArray[np.uint32]:
+    return (np.arange(_FULL[lane.index], dtype=np.uint32) + index) % 8
+
+
+def _moments(played: SmallRound) -> None:
+    played.exchange()
+    played.sum(_diagonals)
+    played.deliver(played.prove(_diagonals))
+    played.know_eligible(_FULL)
+    played.sum(_matrices, mask=[4])
+    played.deliver(played.prove(_matrices, [4]))
+
+
 _PLAIN = round_context(5, _LANES, dropouts=1)
 _WITNESSED = round_context(5, _LANES, dropouts=1, dropout_margin=1, witness="auditor")
 _ENCRYPTED = round_context(5, _LANES, dropouts=1, witness="auditor", custodian="custodian")
@@ -241,6 +265,7 @@ ROUNDS: Mapping[str, tuple[RoundContext, Callable[[SmallRound], None]]] = {
         round_context(5, _LANES, dropouts=1, method="wanda", witness="i3"),
         _votes_alone_with_the_witness,
     ),
+    "moments": (round_context(5, _ALL, dropouts=1, dropout_margin=1, longest=_FULL[:2]), _moments),
 }
 """Every way through the tables, by name."""
 

@@ -116,14 +116,18 @@ class _Watched(RoundContext):
 
 @cache
 def _points() -> Mapping[ClientState | ServerState, list[_Point]]:
-    """For each state, the places where a machine is in it and another message is due than at those before."""
-    found: dict[ClientState | ServerState, dict[tuple[str, bool], _Point]] = {state: {} for state in _STATES}
+    """For each state, the places where a machine is in it and another message is due than at those before.
+
+    Lanes of second moments count as another message: their sums differ in length and in how they are packed.
+    """
+    found: dict[ClientState | ServerState, dict[tuple[str, bool, bool], _Point]] = {state: {} for state in _STATES}
     for name in ROUNDS:
         for way in (recording(name).client, recording(name).server):
             machine = way.fresh()
+            moments = any(lane.longest is not None for lane in way.context.lanes)
             for position, call in enumerate((*way.calls, None)):
                 last = isinstance(machine, Server) and len(machine.missing()) == 1
-                label = "the end" if call is None else call.name, last
+                label = "the end" if call is None else call.name, last, moments
                 found[machine.state].setdefault(label, _Point(isinstance(machine, Server), way, position))
                 if call is not None:
                     call.on(machine)
