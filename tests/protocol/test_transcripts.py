@@ -13,9 +13,9 @@ import pytest
 
 from fedspallm_secure.audit.checks import TITLES
 from protocol.vectors.check import load
-from protocol.vectors.check import transcripts as verified
 from protocol.vectors.generate import FOLDER
 from protocol.vectors.making.transcripts import audited, transcripts
+from protocol.vectors.second.families import transcripts as verified
 from protocol.vectors.second.refusal import CheckError
 from protocol.vectors.second.transcript import verify
 
