@@ -23,10 +23,13 @@ from fedspallm_secure.runtime.sections import OFF
 _TIMES: Final = (1, 10, 100, 1000)
 
 
-def rows(method: Literal["wanda", "sparsegpt"], epsilons: list[str], cache: Path, steps: TerminalSteps) -> list[str]:
+_Method = Literal["wanda", "sparsegpt"]
+
+
+def rows(method: _Method, epsilons: list[str], cache: Path, settings: list[str], steps: TerminalSteps) -> list[str]:
     """Lines of a Markdown table."""
     unit = Unit(method, "statistics", 0)
-    config = config_of(unit, cache, [], steps)
+    config = config_of(unit, cache, settings, steps)
     s = Setting(unit, config, steps)
     dense = s.perplexity("dense")["mix"]
     s.prune(s.public, "prune from public text")
@@ -45,16 +48,25 @@ def rows(method: Literal["wanda", "sparsegpt"], epsilons: list[str], cache: Path
 
 
 def main(
+    method: Annotated[
+        Optional[_Method],  # noqa: UP045
+        typer.Option(help="Of pruning.", show_default="both"),
+    ] = None,
     epsilon: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Of a whole run; again for more.", show_default="8, 1"),
+    ] = None,
+    setting: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the demo's configuration."),
     ] = None,
     cache: Annotated[Path, typer.Option(envvar="FEDSPALLM_CACHE", help="Folder of fetched files.")] = CACHE,
 ) -> None:
     """Print perplexity against the number of records. Half an hour of one core."""
     torch.set_num_threads(1)
     steps = TerminalSteps(Console(stderr=True))
-    lines = [line for method in ("wanda", "sparsegpt") for line in rows(method, epsilon or ["8", "1"], cache, steps)]
+    methods: list[_Method] = ["wanda", "sparsegpt"] if method is None else [method]
+    lines = [line for one in methods for line in rows(one, epsilon or ["8", "1"], cache, setting or [], steps)]
     head = "| method | epsilon | records of each | perplexity | over dense |"
     typer.echo("\n".join([head, "| --- | --- | --- | --- | --- |", *lines]))
 

@@ -40,8 +40,6 @@ from fedspallm_secure.runtime.text import load_documents, token_windows
 
 __all__ = ["PublicInput", "PublicMoments", "public_inputs", "public_windows"]
 
-_PUBLIC_WINDOWS = 32
-
 
 @dataclass(frozen=True, eq=False)
 class PublicInput:
@@ -84,7 +82,7 @@ class PublicInput:
 
 
 def public_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Windows of the public text, int64 (32, T), drawn by the run's seed.
+    """Windows of the public text, int64 (n, T), drawn by the run's seed.
 
     Raises:
         DataError: the text can't be read, or is too short.
@@ -95,7 +93,8 @@ def public_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> tor
         for source in config.privacy.public
     ]
     documents = (document for part in parts for document in part)
-    return token_windows(documents, tokenizer, count=_PUBLIC_WINDOWS, length=config.pruning.window, seed=config.seed)
+    count, length = config.privacy.public_windows, config.pruning.window
+    return token_windows(documents, tokenizer, count=count, length=length, seed=config.seed)
 
 
 def public_inputs(

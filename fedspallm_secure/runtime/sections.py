@@ -159,6 +159,8 @@ class PrivacyConfig(Section):
         unit: what is protected. Each window is then the beginning of a document of its own.
         clip: share of the public text's windows that would not be clipped, above 0 and at most 1.
         public: the text that bounds come from: `PYTHON`, or files and names as for calibration; nobody's private text.
+        public_windows: windows of it. What noise hides of SparseGPT's moments is taken from theirs, which take several
+            times as many tokens as an input has numbers.
         ledger: folder of the institutions' ledgers and their keys, made if it is missing; `HERE` for one in the output.
         budget: what all runs with these ledgers may cost together, decimal text, fixed when they are made; "epsilon"
             for what this run may.
@@ -169,6 +171,7 @@ class PrivacyConfig(Section):
     unit: Literal["window"] = "window"
     clip: Number = "0.5"
     public: Texts = [PYTHON]
+    public_windows: int = Field(32, ge=1)
     ledger: str = HERE
     budget: Annotated[Literal["epsilon"] | Decimal, BeforeValidator(_text)] = "epsilon"
 

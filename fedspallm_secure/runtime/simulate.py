@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import count
-from math import log
+from math import ceil, log
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +242,7 @@ class _Run:
 
     def _private(self, advance: Advance) -> PrivatePruning:
         """The institutions' ledgers, once the bounds are known and everybody has enough left."""
+        self._warn_of_little_public_text()
         ledger = self.config.privacy.ledger
         return PrivatePruning(
             self.config,
@@ -250,6 +251,17 @@ class _Run:
             keepers(self.config, self.plans, self.model, self.tokenizer, self.settings, advance),
             lambda name, number, layer: self._store(name, number).has(layer),
         )
+
+    def _warn_of_little_public_text(self) -> None:
+        """A moment of fewer tokens than numbers is singular, and SparseGPT inverts it."""
+        windows, length = self.config.privacy.public_windows, self.config.pruning.window
+        widest = max(tensor.columns for tensor in self.charter.base.pruned)
+        if self.charter.changes_weights and self.charter.pooled is None and windows * length < widest:
+            self.steps.say(
+                f"{windows * length} tokens of public text are few for inputs of {widest} numbers: where noise hides "
+                "an institution's moments, SparseGPT prunes badly from these. Raise privacy.public_windows, "
+                f"{windows} now, to several times {ceil(widest / length)}."
+            )
 
     def _store(self, name: str, number: int) -> LayerStore:
         """Where the layers lie that an institution pruned in a round."""

@@ -48,6 +48,25 @@ def _account(results: Results, ledgers: Path, name: str) -> Account:
     return read_ledger(ledgers / f"{name}.jsonl", results.privacy.institutions[name].key)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("pruning.method=sparsegpt", "privacy.public_windows=1"), True),
+        (("pruning.method=sparsegpt", "privacy.public_windows=40"), False),
+        (("pruning.method=wanda", "privacy.public_windows=1"), False),
+        (("pruning.method=sparsegpt", "privacy.public_windows=1", "protocol.aggregate=statistics"), False),
+    ],
+)
+def test_too_little_public_text_for_a_matrix_is_said_before_anything_is_spent(
+    private: Path, fedspallm: Fedspallm, tmp_path: Path, settings: tuple[str, ...], said: bool
+) -> None:
+    done = fedspallm("simulate", private, "--out", tmp_path / "out", *_options(*settings))
+    assert done.returncode == 0, done.stderr
+    assert ("tokens of public text are few" in done.stderr) is said
+    if said:
+        assert "Raise privacy.public_windows, 1 now, to several times" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
 def test_a_run_with_noise_prunes_as_asked_and_says_what_its_ledgers_say(
     private: Path, texts: dict[str, Path], fedspallm: Fedspallm, tmp_path: Path, method: str
