@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from fedspallm_secure.errors import DataError
 from fedspallm_secure.privacy import (
     Clipping,
     Release,
@@ -94,7 +95,10 @@ def public_windows(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> tor
     ]
     documents = (document for part in parts for document in part)
     count, length = config.privacy.public_windows, config.pruning.window
-    return token_windows(documents, tokenizer, count=count, length=length, seed=config.seed)
+    try:
+        return token_windows(documents, tokenizer, count=count, length=length, seed=config.seed)
+    except DataError as error:
+        raise DataError(f"privacy.public: {error.problem}", error.todo) from error
 
 
 def public_inputs(

@@ -67,6 +67,20 @@ def test_too_little_public_text_for_a_matrix_is_said_before_anything_is_spent(
         assert "Raise privacy.public_windows, 1 now, to several times" in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("setting", "code", "parts"),
+    [
+        ("privacy.public_windows=9000000", 5, ["privacy.public: 9000000 windows of 32 tokens need 288000000 tokens"]),
+        ("privacy.public=/no/such/file.txt", 5, ["/no/such/file.txt"]),
+        ("privacy.public_windows=0", 2, ["privacy.public_windows"]),
+    ],
+)
+def test_public_text_that_is_too_short_or_missing_is_named(
+    private: Path, fedspallm: Fedspallm, tmp_path: Path, setting: str, code: int, parts: list[str]
+) -> None:
+    refused(fedspallm("simulate", private, "--out", tmp_path / "out", "--set", setting), code, *parts)
+
+
 @pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
 def test_a_run_with_noise_prunes_as_asked_and_says_what_its_ledgers_say(
     private: Path, texts: dict[str, Path], fedspallm: Fedspallm, tmp_path: Path, method: str
