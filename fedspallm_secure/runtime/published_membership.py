@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from fedspallm_secure.aggregation import DiagonalQuantiser
-from fedspallm_secure.charter import load_charter, parse_pattern
+from fedspallm_secure.charter import PooledInput, load_charter, parse_pattern
 from fedspallm_secure.evaluation import Auc
 from fedspallm_secure.messages import Sums, Survivors, open_envelope
 from fedspallm_secure.privacy import WHOLE
@@ -26,6 +27,7 @@ from fedspallm_secure.runtime.membership import LAYERS, Seen, adversary_windows,
 from fedspallm_secure.runtime.model import load_model, load_tokenizer
 from fedspallm_secure.runtime.sections import STATISTICS
 from fedspallm_secure.runtime.windows import load_windows
+from fedspallm_secure.secagg import Lane
 from fedspallm_secure.transcript import Transcript, read_log
 from fedspallm_secure.workspace import LayerStore
 
@@ -90,27 +92,36 @@ def published_diagonals(transcript: Path) -> dict[str, NDArray[np.float64]]:
     sums = PublishedSums(folder.blobs)
     diagonals: dict[str, NDArray[np.float64]] = {}
     for plan in _first_plans(transcript):
-        there: set[str] = set()
-        for _, envelope in read_log(folder.log):
-            message = open_envelope(envelope, plan.context.keys)
-            if message.round != plan.context.round or not isinstance(message, Survivors | Sums):
-                continue
-            if message.sum != "votes":
-                break
-            if isinstance(message, Survivors):
-                there = set(message.survivors)
-                continue
-            for lane, published in zip(plan.lanes, message.lanes, strict=False):  # the last lane may be telemetry's
-                if plan.tensors(lane)[0].layer >= LAYERS:
-                    continue
-                one = plan.pooled(lane)
-                n = sum(plan.context.roster[index] in there for index in lane.cohort)
-                quantiser = DiagonalQuantiser(lane.votes.top // 2, one.exponent)
-                diagonal = quantiser.decode(sums.digits(lane, "votes", published, lane.length), n)
-                least = 1.0 if one.noise is None else np.sqrt(one.noise.variance)
-                scale = np.ones(lane.length) if one.noise is None else np.array(one.noise.scale) / WHOLE
-                diagonals[lane.name] = np.maximum(diagonal, np.ldexp(least, -one.exponent)) * scale**2
+        survivors, published = _votes_sum(folder, plan)
+        for lane, of_lane in zip(plan.lanes, published.lanes, strict=False):  # more lanes than carry weights
+            if plan.tensors(lane)[0].layer < LAYERS:
+                digits = sums.digits(lane, "votes", of_lane, lane.length)
+                n = sum(plan.context.roster[index] in survivors for index in lane.cohort)
+                diagonals[lane.name] = _diagonal(plan.pooled(lane), lane, digits, n)
     return diagonals
+
+
+def _votes_sum(folder: Transcript, plan: RoundPlan) -> tuple[tuple[str, ...], Sums]:
+    """Whose votes a round's first sum adds up, and the sum."""
+    found: dict[str, Survivors | Sums] = {}
+    for _, envelope in read_log(folder.log):
+        message = open_envelope(envelope, plan.context.keys)
+        if isinstance(message, Survivors | Sums) and (message.round, message.sum) == (plan.context.round, "votes"):
+            found[message.kind] = message
+    survivors, published = found["survivors"], found["sums"]
+    assert isinstance(survivors, Survivors)
+    assert isinstance(published, Sums)
+    return survivors.survivors, published
+
+
+def _diagonal(one: PooledInput, lane: Lane, digits: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Of the inputs themselves."""
+    diagonal = DiagonalQuantiser(lane.votes.top // 2, one.exponent).decode(digits, n)
+    if one.noise is None:
+        return np.maximum(diagonal, np.ldexp(1.0, -one.exponent))
+    raised = np.maximum(diagonal, np.ldexp(np.sqrt(one.noise.variance), -one.exponent))
+    scaled: NDArray[np.float64] = raised * (np.array(one.noise.scale) / WHOLE) ** 2
+    return scaled
 
 
 def _first_plans(transcript: Path) -> list[RoundPlan]:
