@@ -1,4 +1,4 @@
-"""Degree and threshold of the mask graphs, and how likely a graph is to fall apart: the tables of docs/graphs.md."""
+"""Degree and threshold of the mask graphs, and how likely one is to have parted: the tables of docs/graphs.md."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.fcp_degree import fcp_degree
 from fedspallm_secure.charter import unmasking_threshold
-from fedspallm_secure.secagg.degree import Degree, compute_degree, parting_bound
+from fedspallm_secure.secagg.degree import Degree, compute_degree
 
 _MANY = (66, 100, 200, 500, 1000, 2000, 4096)
-_RATES = ((5, 5), (5, 10), (10, 5))  # per cent of colluders and drop-outs
+_RATES = ((5, 5), (5, 10), (5, 30), (10, 5))  # per cent of colluders and drop-outs
 _FEW = (3, 4, 5, 6, 8, 10, 16, 32, 65)
 _COLLUDERS = (0, 1, 2, 5)
 
 
-def chosen_parting_bound(clients: int, colluders: int, degree: Degree) -> Fraction:
-    """At least the probability that a server can part the graph by naming drop-outs, which it does knowing the graph.
+def parting_bound(clients: int, colluders: int, degree: Degree) -> Fraction:
+    """At least the probability that honest survivors who passed the check can have parted, whoever chose the drop-outs.
 
-    The members at either end of a part that is to be unmasked have k/2 neighbours beyond the end, no survivor among
-    them. Each needs t holders and has at most k/2 on its own side: s = t - k/2 or more of the k/2 beyond must collude,
-    at both ends. That is counted for all n (n - k - 1) / 2 pairs of places, whatever the number of drop-outs.
+    That takes t colluders in two stretches with somebody between them on either side; there are n (n - k - 1) / 2 such
+    pairs.
 
     Args:
         clients: n.
@@ -33,14 +33,8 @@ def chosen_parting_bound(clients: int, colluders: int, degree: Degree) -> Fracti
         degree: k and t.
     """
     n, c, k = clients, colluders, degree.neighbours
-    side = range(degree.threshold - k // 2, k // 2 + 1)
-    choices = sum(
-        comb(k // 2, one) * comb(k // 2, other) * comb(n - k, c - one - other)
-        for one in side
-        for other in side
-        if one + other <= c
-    )
-    return Fraction(n * (n - k - 1) * choices, 2 * comb(n, c))
+    choices = sum(comb(c, hit) * comb(n - c, k - hit) for hit in range(degree.threshold, min(c, k) + 1))
+    return Fraction(n * (n - k - 1) * choices, 2 * comb(n, k))
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,9 @@ class Sparse:
         dropouts: d.
         neighbours: k.
         threshold: t.
-        parts_by_chance: e, where bad members that do not depend on the order part it with probability at most 2^-e, or
-            None for never.
-        parts_on_purpose: the same for a server that names the drop-outs.
+        parts: e, where the graph of confirmed survivors has parted with probability at most 2^-e, or None for never.
+        fcp_neighbours: k by Google's rule, n - 1 where that asks for the complete graph.
+        fcp_threshold: t by that rule, None where it asks for the complete graph.
     """
 
     clients: int
@@ -63,8 +57,9 @@ class Sparse:
     dropouts: int
     neighbours: int
     threshold: int
-    parts_by_chance: int | None
-    parts_on_purpose: int | None
+    parts: int | None
+    fcp_neighbours: int
+    fcp_threshold: int | None
 
 
 @dataclass(frozen=True)
@@ -92,11 +87,17 @@ def sparse_graphs() -> list[Sparse]:
             colluders, dropouts = clients * colluding // 100, clients * vanishing // 100
             degree = compute_degree(clients, colluders, dropouts)
             if degree is not None:
-                chance = parting_bound(clients, degree.neighbours, colluders + dropouts)
-                purpose = chosen_parting_bound(clients, colluders, degree)
+                theirs = fcp_degree(clients, colluders, dropouts)
                 graphs.append(
                     Sparse(
-                        clients, colluders, dropouts, degree.neighbours, degree.threshold, _bits(chance), _bits(purpose)
+                        clients,
+                        colluders,
+                        dropouts,
+                        degree.neighbours,
+                        degree.threshold,
+                        _bits(parting_bound(clients, colluders, degree)),
+                        clients - 1 if theirs is None else theirs.neighbours,
+                        None if theirs is None else theirs.threshold,
                     )
                 )
     return graphs
@@ -115,13 +116,15 @@ def complete_graphs() -> list[Complete]:
 
 def sparse_table() -> str:
     """`sparse_graphs` in Markdown."""
-    heads = ["members n", "colluders c", "drop-outs d", "neighbours k", "threshold t", "by chance", "on purpose"]
+    heads = ["members n", "colluders c", "drop-outs d", "neighbours k", "threshold t", "parts", "FCP's k", "FCP's t"]
     return _markdown(
         heads,
         (
             [
                 *map(str, (graph.clients, graph.colluders, graph.dropouts, graph.neighbours, graph.threshold)),
-                *("never" if e is None else f"2^-{e}" for e in (graph.parts_by_chance, graph.parts_on_purpose)),
+                "never" if graph.parts is None else f"2^-{graph.parts}",
+                str(graph.fcp_neighbours),
+                "" if graph.fcp_threshold is None else str(graph.fcp_threshold),
             ]
             for graph in sparse_graphs()
         ),

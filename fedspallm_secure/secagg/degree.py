@@ -1,18 +1,19 @@
 """How many neighbours each member of a large cohort masks and shares with, and how many of them open its secrets.
 
 Among many, not every pair needs a mask: a ring on which everybody is joined to the k nearest is enough, if the members
-sit on it in an order that nobody chose (Bell et al. 2020, ePrint 2020/704). With c colluders and d drop-outs anywhere
-on the ring, the smallest even k is taken for which
+sit on it in an order that nobody chose (Bell et al. 2020, ePrint 2020/704). It parts where two *stretches*, runs of k/2
+members, hold no honest survivor; then the server learns the sum of each part. So whoever confirms survivors refuses
+them unless every two stretches together hold t survivors (`stretches`), and t is such that no two stretches hold as
+many colluders. That binds a server that knows the ring and chooses whom it calls vanished.
 
-1. the honest survivors hang together: a ring parts only where k/2 neighbours in a row are bad in two places, and that
-   happens with probability below 2^-41 (else the server would learn the sum of each part);
-2. with the threshold t the smallest that has 2t > k + t_1, nobody's neighbours can make two quorums: some member has
-   more than t_1 colluding neighbours with probability below 2^-41;
-3. enough neighbours stay: k - u >= t, where some member has more than u vanished neighbours with probability below
-   2^-20.
+With c colluders and d drop-outs anywhere on the ring, k is the smallest even number for which some t keeps both rules:
 
-These rules are those of Google's Federated Compute Platform (`graph_parameter_finder`, semi-malicious server). They are
-computed in whole numbers, so that all machines find the same graph.
+1. of two given stretches, t or more members collude with probability below 2^-41 / (n^2 / 2), as there are fewer than
+   n^2 / 2 pairs of stretches;
+2. of two given stretches, fewer than t members stay with probability below 2^-20 / (n^2 / 2).
+
+A member's neighbours are two stretches, too. So t of them open its secrets: they don't all collude, and t stay.
+Probabilities are fractions of whole numbers, so that all machines find the same graph. docs/adr/0009 says what else was weighed.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from fractions import Fraction
 from functools import cache
 from math import comb
 
-from fedspallm_secure.charter import unmasking_threshold
-
-__all__ = ["CORRECTNESS", "SECURITY", "Degree", "compute_degree", "parting_bound"]
+__all__ = ["CORRECTNESS", "SECURITY", "Degree", "compute_degree", "worst_draws"]
 
 SECURITY = 40
-"""A graph hides less than it should with probability at most 2^-40; rules 1 and 2 have half of that each."""
+"""A sparse graph and the sample of its quorum hide less than they should with probability at most 2^-40: half each."""
 
 CORRECTNESS = 20
 """A sum that d drop-outs may not stop is stopped with probability below 2^-20."""
+
+_FEWEST = 2  # holders that open a secret: nobody does alone
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Degree:
 
     Attributes:
         neighbours: k, even.
-        threshold: t, how many of the k open one of a member's secrets.
+        threshold: t, how many of the k open one of a member's secrets, and of two stretches must survive.
     """
 
     neighbours: int
@@ -49,46 +50,33 @@ class Degree:
 
 @cache
 def compute_degree(clients: int, colluders: int, dropouts: int) -> Degree | None:
-    """The smallest degree that keeps the three rules, with its threshold, or None if only the complete graph does.
+    """The smallest degree that keeps both rules, with the smallest threshold, or None if only the complete graph does.
 
     Args:
         clients: n, size of the cohort.
         colluders: c, at most n.
         dropouts: d, at most n.
     """
-    colluding = _worst_neighbourhoods(clients, colluders, SECURITY + 1)
-    vanished = _worst_neighbourhoods(clients, dropouts, CORRECTNESS)
-    for k, t_1, u in zip(range(1, clients - 1), colluding, vanished, strict=False):
-        t = unmasking_threshold(k, t_1)
-        if (
-            k % 2 == 0
-            and k - u >= t
-            and parting_bound(clients, k, colluders + dropouts) < Fraction(1, 2 ** (SECURITY + 1))
-        ):
+    pairs = Fraction(clients**2, 2)
+    colluding = worst_draws(clients, colluders, 1 / (pairs * 2 ** (SECURITY + 1)))
+    vanished = worst_draws(clients, dropouts, 1 / (pairs * 2**CORRECTNESS))
+    for k, most_colluding, most_vanished in zip(range(1, clients - 1), colluding, vanished, strict=False):
+        t = max(most_colluding + 1, _FEWEST)
+        if k % 2 == 0 and k - most_vanished >= t:
             return Degree(k, t)
     return None
 
 
-def parting_bound(clients: int, neighbours: int, bad: int) -> Fraction:
-    """How many pairs of places at which the ring parts are to be expected: at least the probability that there is one.
+def worst_draws(clients: int, marked: int, bound: Fraction) -> Iterator[int]:
+    """For k = 1 ... n the smallest m with Pr[H > m] < bound, H marked ones among k of n (hypergeometric).
 
-    There are n (n - k - 1) / 2 pairs of runs of k/2 with somebody between them on either side, and C(b, k) / C(n, k) is
-    the probability that given k members are all bad.
+    Counted are the choices of k out of n, all of them and those with more than m marked ones. Of the latter, another
+    draw makes (n - k) tail + (c - m) edge, each found k + 1 times.
 
     Args:
         clients: n.
-        neighbours: k, even and below n - 1.
-        bad: b, colluders and drop-outs, in places that do not depend on the order.
-    """
-    n, k = clients, neighbours
-    return Fraction(n * (n - k - 1) * comb(bad, k), 2 * comb(n, k))
-
-
-def _worst_neighbourhoods(clients: int, marked: int, bits: int) -> Iterator[int]:
-    """For k = 1 ... n the smallest m with Pr[H > m] < 2^-bits / n, H marked ones among k of n (hypergeometric).
-
-    A union bound then covers everybody. Counted are the choices of k out of n, all of them and those with more than m
-    marked ones. Of the latter, another draw makes (n - k) tail + (c - m) edge, each found k + 1 times.
+        marked: c, at most n.
+        bound: above 0.
     """
     n, c, m = clients, marked, 0
     total, tail, edge = 1, 0, 1  # choices of k: all, with more than m marked, with exactly m
@@ -96,7 +84,7 @@ def _worst_neighbourhoods(clients: int, marked: int, bits: int) -> Iterator[int]
         tail = ((n - k) * tail + (c - m) * edge) // (k + 1)
         edge = edge * (n - c - k + m) // (k + 1 - m)
         total = total * (n - k) // (k + 1)
-        while n * tail << bits >= total:
+        while tail * bound.denominator >= total * bound.numerator:
             m += 1
             edge = comb(c, m) * comb(n - c, k + 1 - m)
             tail -= edge

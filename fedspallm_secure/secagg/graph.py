@@ -24,19 +24,24 @@ class Graph:
 
     Attributes:
         neighbours: position -> ascending positions it shares masks with.
-        complete: whether everybody is everybody's neighbour.
         threshold: t, how many holders open one of a member's secrets.
+        ring: the positions in their order around it; empty where everybody is everybody's neighbour.
     """
 
     neighbours: tuple[tuple[int, ...], ...]
-    complete: bool
     threshold: int
+    ring: tuple[int, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody is everybody's neighbour."""
+        return not self.ring
 
     def holders(self, position: int) -> tuple[int, ...]:
         """Who holds shares of this member's secrets, ascending.
 
-        In the complete graph that is everybody, itself too. In a sparse one it is the neighbours alone: the threshold
-        counts k holders, and with one more two quorums could meet.
+        In the complete graph that is everybody, itself too. In a sparse one it is the neighbours alone, of whom the
+        threshold counts k.
         """
         return tuple(range(len(self.neighbours))) if self.complete else self.neighbours[position]
 
@@ -54,8 +59,8 @@ def make_graph(members: int, colluders: int, dropouts: int, order: Sequence[int]
     if degree is None:
         everybody = range(members)
         others = tuple(tuple(other for other in everybody if other != member) for member in everybody)
-        return Graph(others, complete=True, threshold=unmasking_threshold(members, colluders))
-    return Graph(harary(order, degree.neighbours), complete=False, threshold=degree.threshold)
+        return Graph(others, unmasking_threshold(members, colluders))
+    return Graph(harary(order, degree.neighbours), degree.threshold, tuple(order))
 
 
 def harary(order: Sequence[int], neighbours: int) -> tuple[tuple[int, ...], ...]:

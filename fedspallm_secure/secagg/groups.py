@@ -6,13 +6,14 @@ fall apart, and then the server would learn the sum of each part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedspallm_secure.charter import Charter, drawn_order, unmasking_threshold
 from fedspallm_secure.secagg.graph import make_graph
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.spotcheck import spot_check
+from fedspallm_secure.secagg.stretches import thinnest
 
 __all__ = ["Group", "make_groups"]
 
@@ -31,6 +32,7 @@ class Group:
         quorum: members that must confirm the survivors before anyone hands out a share, 2 quorum > n + c: the fewest
             in the complete graph, all but the promised drop-outs in a sparse one.
         sample: of their signatures, how many each member verifies.
+        ring: members in their order around it; empty where the graph is complete.
     """
 
     index: int
@@ -41,6 +43,14 @@ class Group:
     threshold: int
     quorum: int
     sample: int
+    ring: tuple[int, ...]
+
+    def thin(self, present: Collection[int]) -> int | None:
+        """How many of `present` two stretches of the ring hold, if some two hold fewer than the threshold."""
+        if not self.ring:
+            return None
+        fewest = thinnest(self.ring, len(self.neighbours[self.ring[0]]), present)
+        return fewest if fewest < self.threshold else None
 
 
 def make_groups(charter: Charter, round_index: int, lanes: Sequence[Lane]) -> tuple[Group, ...]:
@@ -73,4 +83,5 @@ def _group(charter: Charter, round_index: int, index: int, cohort: tuple[int, ..
         threshold=graph.threshold,
         quorum=quorum,
         sample=spot_check(n, parameters.colluders, quorum),
+        ring=members(graph.ring),
     )

@@ -80,7 +80,7 @@ class Participation:
 
         Raises:
             RemoteProtocolError: another start, participants or gone voters than we know of, a sum without us, too few
-                survivors, or more missing than the eligible positions' bar allows.
+                survivors in all or in two stretches of a ring, or more missing than the eligible positions' bar allows.
         """
         name = message.sum
         todo = "No share was handed out; ask the server what happened to whom."
@@ -123,7 +123,7 @@ class Participation:
         if index is not None and index not in counted:
             raise RemoteProtocolError("Our votes are not counted.", todo)
         for group in self.context.groups:
-            self._check_quorum(group, "votes", counted, todo)
+            self._check_enough(group, "votes", counted, todo)
         return replace(self, _survivors=self._survivors | {"votes": counted})
 
     def with_gone(self, message: Again, index: int | None) -> Participation:
@@ -144,7 +144,7 @@ class Participation:
             )
         left = self._survivors["votes"] - gone
         for group in self.context.groups:
-            self._check_quorum(group, "values", left, todo)
+            self._check_enough(group, "values", left, todo)
         return replace(self, gone=gone)
 
     def exceeded(self, survivors: frozenset[int]) -> bool:
@@ -161,7 +161,7 @@ class Participation:
         return len(set(group.cohort).intersection(missing)) > allowed
 
     def _check_group(self, group: Group, name: SumName, survivors: frozenset[int], todo: str) -> None:
-        self._check_quorum(group, name, survivors, todo)
+        self._check_enough(group, name, survivors, todo)
         if name == "values" and self._too_many(group, self._survivors["votes"] - survivors):
             raise RemoteProtocolError(
                 f"Of the institutions that voted in lane {group.lanes[0].name}, more are missing from the values sum "
@@ -169,11 +169,18 @@ class Participation:
                 todo,
             )
 
-    def _check_quorum(self, group: Group, name: SumName, survivors: Collection[int], todo: str) -> None:
+    def _check_enough(self, group: Group, name: SumName, survivors: Collection[int], todo: str) -> None:
         there = len(set(group.cohort).intersection(survivors))
         if there < group.quorum:
             raise RemoteProtocolError(
                 f"{there} institutions of lane {group.lanes[0].name}'s cohort of {len(group.cohort)} are there for "
                 f"{name}; {group.quorum} are needed.",
+                todo,
+            )
+        thin = group.thin(survivors)
+        if thin is not None:
+            raise RemoteProtocolError(
+                f"Of lane {group.lanes[0].name}'s cohort, two stretches of the ring hold {thin} institutions that are "
+                f"there for {name}; {group.threshold} are needed, or the mask graph may have parted.",
                 todo,
             )

@@ -271,16 +271,24 @@ class Server(Gatherer):
             )
 
     def _check_enough(self, there: Iterable[int], what: str) -> None:
-        """In every group a quorum must be left, or nothing can be opened any more."""
+        """In every group a quorum must be left, all around the ring, or nothing can be opened any more."""
         present = set(there)
+        todo = "Nothing of this sum was revealed; start anew, under another charter, when they are there."
         for group in self._context.groups:
             found = present.intersection(group.cohort)
+            absent = ", ".join(self._context.names(set(group.cohort) - found))
             if len(found) < group.quorum:
-                absent = self._context.names(set(group.cohort) - found)
                 raise RemoteProtocolError(
                     f"{len(found)} of the {len(group.cohort)} institutions of lane {group.lanes[0].name}'s cohort "
-                    f"{what}; {group.quorum} are needed. Missing: {', '.join(absent)}.",
-                    "Nothing of this sum was revealed; start anew, under another charter, when they are there.",
+                    f"{what}; {group.quorum} are needed. Missing: {absent}.",
+                    todo,
+                )
+            thin = group.thin(found)
+            if thin is not None:
+                raise RemoteProtocolError(
+                    f"Of lane {group.lanes[0].name}'s cohort, {thin} institutions of two stretches of the ring {what}; "
+                    f"{group.threshold} are needed. Missing, there or elsewhere: {absent}.",
+                    todo,
                 )
 
     def _check_advertise(self, sender: int, message: Advertise) -> None:

@@ -13,6 +13,7 @@ _DEFECTS = ("tests/secagg/test_bad_messages_to_the_server.py",)
 _DERIVED = ("tests/secagg/test_keys.py",)
 _SHAMIR = ("tests/secagg/test_shamir.py",)
 _GRAPH = ("tests/secagg/test_graph.py",)
+_SPARSE = ("tests/secagg/test_sparse_survivors.py",)
 _GROUPS = ("tests/secagg/test_groups.py",)
 
 _MASK = "return bytes.fromhex(self.charter) + _u32(self.round) + _SUMS[self.sum] + _u32(self.attempt) + _u32(self.lane)"
@@ -273,7 +274,7 @@ KEYS: tuple[Mutation, ...] = (
     Mutation(
         "a small cohort's threshold does not reckon with colluders",
         "secagg/graph.py",
-        (("threshold=unmasking_threshold(members, colluders))", "threshold=unmasking_threshold(members, 0))"),),
+        (("Graph(others, unmasking_threshold(members, colluders))", "Graph(others, unmasking_threshold(members, 0))"),),
         _GRAPH,
     ),
     Mutation(
@@ -293,6 +294,30 @@ KEYS: tuple[Mutation, ...] = (
         "secagg/degree.py",
         (("SECURITY = 40\n", "SECURITY = 30\n"),),
         ("tests/secagg/test_degree.py",),
+    ),
+    Mutation(
+        "survivors may lie so that a ring has parted",
+        "secagg/groups.py",
+        (("return fewest if fewest < self.threshold else None", "return None"),),
+        _SPARSE,
+    ),
+    Mutation(
+        "one survivor too few in two stretches is enough",
+        "secagg/groups.py",
+        (("if fewest < self.threshold else", "if fewest < self.threshold - 1 else"),),
+        _SPARSE,
+    ),
+    Mutation(
+        "a client confirms survivors although the ring has parted",
+        "secagg/participation.py",
+        (("        if thin is not None:\n", "        if False:\n"),),
+        _SPARSE,
+    ),
+    Mutation(
+        "only stretches across the ring are looked at",
+        "secagg/stretches.py",
+        (("twice[place + half + 1 : place + n - half]", "twice[place + n // 2 : place + n // 2 + 1]"),),
+        ("tests/secagg/test_stretches.py",),
     ),
     Mutation(
         "the server passes on shares that leave somebody out",

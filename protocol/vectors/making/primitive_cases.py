@@ -158,7 +158,16 @@ def _graphs() -> list[Json]:
     ]
     degrees = [
         {"operation": "degree", "members": n, "colluders": c, "dropouts": d}
-        for n, c, d in ((66, 3, 3), (66, 33, 0), (70, 20, 20), (100, 5, 5), (100, 10, 5), (300, 3, 60), (1000, 50, 50))
+        for n, c, d in (
+            (66, 3, 3),
+            (66, 0, 0),
+            (66, 65, 0),
+            (70, 34, 30),
+            (100, 5, 5),
+            (100, 10, 5),
+            (300, 3, 60),
+            (1000, 50, 300),
+        )
     ]
     whole = [
         {
@@ -175,11 +184,23 @@ def _graphs() -> list[Json]:
             (8, 1, 2, 1),
             (65, 2, 10, 0),
             (66, 3, 3, 2),
-            (66, 33, 0, 0),
+            (66, 65, 0, 0),
             (100, 5, 5, 10),
         )
     ]
-    return orders + layers + degrees + whole
+    ring = [7, 2, 9, 0, 11, 4, 1, 10, 3, 8, 5, 6]
+    thin = [
+        {"operation": "thinnest", "ring": ring, "neighbours": neighbours, "present": present}
+        for neighbours, present in (
+            (4, ring),
+            (4, [2, 9, 11, 4, 10, 3, 5]),
+            (4, [9, 0, 11, 4, 1, 10, 3, 8]),
+            (6, [7, 2, 9, 0, 11, 4]),
+            (10, [7, 2, 9, 0, 11, 4, 12, 13]),
+            (2, []),
+        )
+    ]
+    return orders + layers + degrees + whole + thin
 
 
 def _checks() -> list[Json]:

@@ -31,6 +31,7 @@ from fedspallm_secure.secagg.keys import (
 from fedspallm_secure.secagg.keystream import apply_keystream
 from fedspallm_secure.secagg.sealing import open_sealed, seal_for
 from fedspallm_secure.secagg.shamir import robust_combine, split
+from fedspallm_secure.secagg.stretches import thinnest
 from protocol.vectors.making.stage import drawn
 
 __all__ = ["RUN"]
@@ -131,7 +132,7 @@ def sealing(given: Json) -> Json:
 
 
 def graphs(given: Json) -> Json:
-    """A drawn order, the degree of a cohort's graph, the whole graph, or the cohorts of layers."""
+    """A drawn order, the cohorts of layers, the degree of a cohort's graph, the whole graph, or its thinnest place."""
     if given["operation"] == "order":
         beacon = bytes.fromhex(given["beacon"])
         return {"order": drawn_order(given["what"], beacon, given["round"], given["number"])}
@@ -140,6 +141,8 @@ def graphs(given: Json) -> Json:
         beacon = bytes.fromhex(given["beacon"])
         cohorts = sample_layers(shares, given["layers"], given["minimum_cohort"], beacon, given["round"])
         return {"cohorts": [list(cohort) for cohort in cohorts]}
+    if given["operation"] == "thinnest":
+        return {"thinnest": thinnest(given["ring"], given["neighbours"], given["present"])}
     n, c, d = given["members"], given["colluders"], given["dropouts"]
     if given["operation"] == "degree":
         degree = compute_degree(n, c, d)

@@ -12,7 +12,7 @@ from typing import Any
 from protocol.vectors.second.charter import check_members, pattern, statistics
 from protocol.vectors.second.ckks import Parameters, choose
 from protocol.vectors.second.encoding import digest, open_envelope
-from protocol.vectors.second.graph import drawn_order, make_graph, quorum
+from protocol.vectors.second.graph import Graph, drawn_order, make_graph, quorum, spread
 from protocol.vectors.second.packing import Packing, moments_packing, values_packing, votes_packing
 from protocol.vectors.second.refusal import require
 
@@ -69,6 +69,11 @@ class Group:
     holders: Mapping[int, tuple[int, ...]]
     threshold: int
     quorum: int
+    graph: Graph
+
+    def spread(self, present: Collection[int]) -> bool:
+        """Section 6.4."""
+        return spread(self.graph, {at for at, member in enumerate(self.cohort) if member in present})
 
 
 class Round:
@@ -190,6 +195,7 @@ class Round:
                     {cohort[at]: tuple(cohort[i] for i in graph.holders[at]) for at in range(n)},
                     graph.threshold,
                     quorum(n, c) if graph.complete else n - d,
+                    graph,
                 )
             )
         return groups

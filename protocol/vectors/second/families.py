@@ -14,7 +14,7 @@ from protocol.vectors.second.agreement import Round, assign_layers, check_charte
 from protocol.vectors.second.charter import pattern, read_charter
 from protocol.vectors.second.charter import rounds as number_of_rounds
 from protocol.vectors.second.encoding import canonical, digest, open_envelope, seal, sign
-from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum
+from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum, thinnest
 from protocol.vectors.second.model import decode
 from protocol.vectors.second.packing import Packing, moments_packing, values_packing, votes_packing
 from protocol.vectors.second.payloads import payload
@@ -130,6 +130,8 @@ def graphs(given: Json) -> Json:
             numbers = (given["layers"], given["minimum_cohort"])
             cohorts = assign_layers(given["capacities"], *numbers, given["beacon"], given["round"])
             return {"cohorts": [list(cohort) for cohort in cohorts]}
+        case "thinnest":
+            return {"thinnest": thinnest(given["ring"], given["neighbours"], given["present"])}
     n, c, d = given["members"], given["colluders"], given["dropouts"]
     if given["operation"] == "degree":
         found = degree(n, c, d)

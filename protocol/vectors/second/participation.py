@@ -37,7 +37,7 @@ class Participation:
         return base + len(self.gone & set(group.cohort))
 
     def after_survivors(self, body: dict[str, Any], client: int | None, mates: Collection[int]) -> Participation:
-        """C16 to C21; those of one client only if there is one."""
+        """C16 to C21 and C53; those of one client only if there is one."""
         which = body["sum"]
         participants = self.round.indices("C16", body["participants"], self.eligible(which))
         survivors = self.round.indices("C16", body["survivors"], participants)
@@ -50,6 +50,7 @@ class Participation:
             require("C19", with_me == self.eligible(which) & frozenset(mates))
         for group in self.round.groups:
             require("C20", len(survivors & set(group.cohort)) >= group.quorum)
+            require("C53", group.spread(survivors))
             if which == "values":
                 require("C21", not self._too_many(group, self.survivors["votes"] - survivors))
         return replace(
@@ -63,7 +64,7 @@ class Participation:
         contributors = self.round.indices(check, names, self.survivors["votes"])
         require(check, client is None or client in contributors)
         for group in self.round.groups:
-            require(check, len(contributors & set(group.cohort)) >= group.quorum)
+            require(check, len(contributors & set(group.cohort)) >= group.quorum and group.spread(contributors))
         return replace(self, survivors={**self.survivors, "votes": contributors})
 
     def after_again(self, body: dict[str, Any], client: int | None) -> Participation:
@@ -72,7 +73,8 @@ class Participation:
         require("C40", client not in gone)
         require("C41", gone > self.gone and self.exceeded(self.survivors["votes"] - gone))
         left = self.survivors["votes"] - gone
-        require("C42", all(len(left & set(group.cohort)) >= group.quorum for group in self.round.groups))
+        for group in self.round.groups:
+            require("C42", len(left & set(group.cohort)) >= group.quorum and group.spread(left))
         return replace(self, gone=gone)
 
     def exceeded(self, survivors: frozenset[int]) -> bool:

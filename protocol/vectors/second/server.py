@@ -154,7 +154,7 @@ class Server:
         came, envelopes = dict(sorted(self._came.items())), dict(sorted(self._envelopes.items()))
         if self._kind in ("advertise", "share", "masked", "encrypted", "confirm", "release"):
             for group in self._round.groups:
-                require("S16", len(set(group.cohort) & came.keys()) >= group.quorum)
+                require("S16", len(set(group.cohort) & came.keys()) >= group.quorum and group.spread(came))
         match self._kind:
             case "advertise":
                 self._exchange = {"advertise": came}
