@@ -13,7 +13,8 @@ With c colluders and d drop-outs anywhere on the ring, k is the smallest even nu
 2. of two given stretches, fewer than t members stay with probability below 2^-20 / (n^2 / 2).
 
 A member's neighbours are two stretches, too. So t of them open its secrets: they don't all collude, and t stay.
-Probabilities are fractions of whole numbers, so that all machines find the same graph. docs/adr/0009 says what else was weighed.
+Probabilities are fractions of whole numbers, so that all machines find the same graph. docs/adr/0009 says why this is
+not the rule of Google's Federated Compute Platform.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from protocol.vectors.making.bad_transcripts import bad_transcripts
 from protocol.vectors.making.charter_signatures import bad_custodian_signatures, bad_signatures, signatures
 from protocol.vectors.making.charter_signatures import cases as signed_charters
 from protocol.vectors.making.charters import bad_charters, bad_encrypted_charters, charters
+from protocol.vectors.making.crowd import bad_crowd, crowd, crowds
 from protocol.vectors.making.envelopes import CASES, bad_envelopes, envelopes
 from protocol.vectors.making.forger import Forger
 from protocol.vectors.making.primitive_cases import GOOD, bad_primitives
@@ -58,6 +59,7 @@ def vectors() -> dict[str, dict[str, Any]]:
     twice = {**matrices, "schedule": ["0.25", "1/2"]}
     asked = [*({"charter": one} for one in (charter, encrypted, diagonals)), {"charter": twice, "round": 3}]
     agreed = [{"input": one, "output": charters(one)} for one in asked]
+    many = [{"input": case, "output": crowd(case)} for case in crowds(charter)]
     pruned = [{"input": case, "output": pruning(case)} for case in PRUNED]
     added = [{"input": case, "output": votes(case)} for case in VOTES]
     return {
@@ -72,6 +74,7 @@ def vectors() -> dict[str, dict[str, Any]]:
         "tlog/tlog": {"family": "tlog", "about": "The log's tree, its proofs, and checkpoints.", "cases": logged},
         "envelopes/envelopes": {"family": "envelopes", "about": "Canonical JSON, and envelopes.", "cases": signed},
         "charters/charters": {"family": "charters", "about": "What follows from a charter.", "cases": agreed},
+        "survivors/survivors": {"family": "survivors", "about": "Survivors of a large cohort.", "cases": many},
         "signatures/signatures": {"family": "signatures", "about": "Signatures under a charter.", "cases": named},
         "votes/votes": {"family": "votes", "about": "Encrypted votes, their sums, and counts.", "cases": added},
         "pruning/pruning": {"family": "pruning", "about": "Weights pruned from second moments.", "cases": pruned},
@@ -92,6 +95,7 @@ def vectors() -> dict[str, dict[str, Any]]:
         **bad_charters(charter),
         **bad_encrypted_charters(encrypted),
         **bad_pooled_charters(diagonals, matrices),
+        **bad_crowd(charter),
         **bad_signatures(charter),
         **bad_custodian_signatures(encrypted),
         **bad_rosters(charter),

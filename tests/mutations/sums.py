@@ -197,7 +197,7 @@ SUMS: tuple[Mutation, ...] = (
         _SERVER,
     ),
     Mutation(
-        "a sum is repeated with too few", _WHO, _without('self._check_quorum(group, "values", left, todo)'), _SERVER
+        "a sum is repeated with too few", _WHO, _without('self._check_enough(group, "values", left, todo)'), _SERVER
     ),
     Mutation(
         "the bar stays although voters are gone",

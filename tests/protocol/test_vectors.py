@@ -24,6 +24,7 @@ from protocol.vectors.check import VectorError, check, load
 from protocol.vectors.generate import FOLDER, write
 from protocol.vectors.making.charter_signatures import signatures
 from protocol.vectors.making.charters import charters
+from protocol.vectors.making.crowd import crowd
 from protocol.vectors.making.envelopes import envelopes
 from protocol.vectors.making.primitives import RUN
 from protocol.vectors.making.replay import replay
@@ -65,6 +66,7 @@ def _run(vector: Mapping[str, Any]) -> None:
             "tlog": tlog,
             "envelopes": envelopes,
             "charters": charters,
+            "survivors": crowd,
             "signatures": signatures,
             "rosters": rosters,
             "votes": votes,

@@ -17,6 +17,7 @@ from protocol.vectors.second.encoding import canonical, digest, open_envelope, s
 from protocol.vectors.second.graph import degree, drawn_order, make_graph, quorum, thinnest
 from protocol.vectors.second.model import decode
 from protocol.vectors.second.packing import Packing, moments_packing, values_packing, votes_packing
+from protocol.vectors.second.participation import Participation
 from protocol.vectors.second.payloads import payload
 from protocol.vectors.second.pooled import rounded
 from protocol.vectors.second.published import blob_of
@@ -287,6 +288,13 @@ def charters(given: Json) -> Json:
     }
 
 
+def survivors(given: Json) -> Json:
+    """Sections 6.4 and 9.1."""
+    the_round = Round(given["charter"], 0)
+    left = Participation(the_round).after_survivors(given["survivors"], None, ()).survivors["votes"]
+    return {"left": [len(left & set(group.cohort)) for group in the_round.groups]}
+
+
 def signatures(given: Json) -> Json:
     """Section 4.1."""
     if given["operation"] == "check":
@@ -347,6 +355,7 @@ FAMILIES: Mapping[str, Callable[[Json], Json]] = {
     "key_schedule": key_schedule,
     "sealing": sealing,
     "graphs": graphs,
+    "survivors": survivors,
     "checks": checks,
     "votes": votes,
     "pruning": pruning,
