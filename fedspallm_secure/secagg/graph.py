@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fedspallm_secure.charter import unmasking_threshold
 from fedspallm_secure.secagg.degree import compute_degree
 
@@ -75,8 +77,8 @@ def harary(order: Sequence[int], neighbours: int) -> tuple[tuple[int, ...], ...]
     Returns:
         For each of 0 ... n - 1 its neighbours, ascending.
     """
-    steps = [step for distance in range(1, neighbours // 2 + 1) for step in (-distance, distance)]
-    joined: list[tuple[int, ...]] = [()] * len(order)
-    for place, member in enumerate(order):
-        joined[member] = tuple(sorted(order[(place + step) % len(order)] for step in steps))
-    return tuple(joined)
+    around, places = np.array(order), np.arange(len(order))[:, None]
+    steps = np.arange(1, neighbours // 2 + 1)
+    joined = np.empty((len(order), neighbours), np.int64)
+    joined[around] = np.sort(around[(places + np.concatenate((-steps, steps))) % len(order)])
+    return tuple(map(tuple, joined.tolist()))

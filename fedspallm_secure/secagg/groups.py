@@ -72,7 +72,7 @@ def _group(charter: Charter, round_index: int, index: int, cohort: tuple[int, ..
     quorum = unmasking_threshold(n, parameters.colluders) if graph.complete else n - parameters.dropouts
 
     def members(positions: Sequence[int]) -> tuple[int, ...]:
-        return tuple(cohort[position] for position in positions)
+        return tuple(map(cohort.__getitem__, positions))
 
     return Group(
         index=index,
