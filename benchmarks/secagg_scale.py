@@ -107,7 +107,7 @@ def measure(clients: int, rate: int, words: int, advance: Advance) -> Scale:
     gone = min(round(clients * rate / 100), feasible)
     # The complete graph bears the most drop-outs at no cost; in a sparse one each more costs neighbours.
     dropouts = feasible if clients <= COMPLETE_UP_TO else max(gone, clients // 20)
-    context = one_lane(clients, (packing.digits, words), "wanda", 1, colluders, dropouts)
+    context = one_lane(clients, (words, packing.digits), "wanda", 1, colluders, dropouts)
     length = packing.digits * words
     pool = np.random.default_rng(clients).random(length + clients) < 0.5
     vanishing = np.random.default_rng(rate).permutation(clients)[:gone].tolist()
@@ -211,7 +211,7 @@ def main(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Seconds, bytes and memory of one secure sum by number of clients and drop-outs; all takes half an hour."""
+    """Seconds, bytes and memory of one secure sum by number of clients and drop-outs; all takes twelve minutes."""
     steps = TerminalSteps(Console(stderr=True))
     scales = []
     for n in clients or _CLIENTS:

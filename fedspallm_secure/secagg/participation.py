@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from fedspallm_secure.errors import RemoteProtocolError
 from fedspallm_secure.messages import Again, SumName, Survivors
 from fedspallm_secure.secagg.context import RoundContext
+from fedspallm_secure.secagg.enough import check_enough
 from fedspallm_secure.secagg.groups import Group
 from fedspallm_secure.secagg.lanes import Lane
 
@@ -123,7 +124,7 @@ class Participation:
         if index is not None and index not in counted:
             raise RemoteProtocolError("Our votes are not counted.", todo)
         for group in self.context.groups:
-            self._check_enough(group, "votes", counted, todo)
+            check_enough(self.context, group, counted, "are there for votes", todo)
         return replace(self, _survivors=self._survivors | {"votes": counted})
 
     def with_gone(self, message: Again, index: int | None) -> Participation:
@@ -144,7 +145,7 @@ class Participation:
             )
         left = self._survivors["votes"] - gone
         for group in self.context.groups:
-            self._check_enough(group, "values", left, todo)
+            check_enough(self.context, group, left, "are there for values", todo)
         return replace(self, gone=gone)
 
     def exceeded(self, survivors: frozenset[int]) -> bool:
@@ -161,26 +162,10 @@ class Participation:
         return len(set(group.cohort).intersection(missing)) > allowed
 
     def _check_group(self, group: Group, name: SumName, survivors: frozenset[int], todo: str) -> None:
-        self._check_enough(group, name, survivors, todo)
+        check_enough(self.context, group, survivors, f"are there for {name}", todo)
         if name == "values" and self._too_many(group, self._survivors["votes"] - survivors):
             raise RemoteProtocolError(
                 f"Of the institutions that voted in lane {group.lanes[0].name}, more are missing from the values sum "
                 "than the bar allows for; their number must be below it, or the sum repeated.",
-                todo,
-            )
-
-    def _check_enough(self, group: Group, name: SumName, survivors: Collection[int], todo: str) -> None:
-        there = len(set(group.cohort).intersection(survivors))
-        if there < group.quorum:
-            raise RemoteProtocolError(
-                f"{there} institutions of lane {group.lanes[0].name}'s cohort of {len(group.cohort)} are there for "
-                f"{name}; {group.quorum} are needed.",
-                todo,
-            )
-        thin = group.thin(survivors)
-        if thin is not None:
-            raise RemoteProtocolError(
-                f"Of lane {group.lanes[0].name}'s cohort, two stretches of the ring hold {thin} institutions that are "
-                f"there for {name}; {group.threshold} are needed, or the mask graph may have parted.",
                 todo,
             )

@@ -7,7 +7,7 @@ everything it decides with is in signed messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ from fedspallm_secure.messages import (
 from fedspallm_secure.secagg.advertisement import sums_of
 from fedspallm_secure.secagg.check import check_attestation
 from fedspallm_secure.secagg.context import RoundContext, check_lanes, lengths_by_lane
+from fedspallm_secure.secagg.enough import check_enough
 from fedspallm_secure.secagg.gathering import Delivery, Gatherer, Gathering
 from fedspallm_secure.secagg.lanes import Lane
 from fedspallm_secure.secagg.participation import Participation
@@ -270,26 +271,11 @@ class Server(Gatherer):
                 "The message was ignored.",
             )
 
-    def _check_enough(self, there: Iterable[int], what: str) -> None:
-        """In every group a quorum must be left, all around the ring, or nothing can be opened any more."""
-        present = set(there)
+    def _check_enough(self, there: Collection[int], did: str) -> None:
+        """In every group enough must be left, or nothing can be opened any more."""
         todo = "Nothing of this sum was revealed; start anew, under another charter, when they are there."
         for group in self._context.groups:
-            found = present.intersection(group.cohort)
-            absent = ", ".join(self._context.names(set(group.cohort) - found))
-            if len(found) < group.quorum:
-                raise RemoteProtocolError(
-                    f"{len(found)} of the {len(group.cohort)} institutions of lane {group.lanes[0].name}'s cohort "
-                    f"{what}; {group.quorum} are needed. Missing: {absent}.",
-                    todo,
-                )
-            thin = group.thin(found)
-            if thin is not None:
-                raise RemoteProtocolError(
-                    f"Of lane {group.lanes[0].name}'s cohort, {thin} institutions of two stretches of the ring {what}; "
-                    f"{group.threshold} are needed. Missing, there or elsewhere: {absent}.",
-                    todo,
-                )
+            check_enough(self._context, group, there, did, todo)
 
     def _check_advertise(self, sender: int, message: Advertise) -> None:
         self._keys = self._exchange.check_advertise(sender, message, self._keys)

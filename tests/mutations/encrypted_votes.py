@@ -186,7 +186,7 @@ ENCRYPTED_VOTES: tuple[Mutation, ...] = (
     Mutation(
         "contributors need not be a quorum",
         "secagg/participation.py",
-        (('            self._check_enough(group, "votes", counted, todo)', "            pass"),),
+        (('            check_enough(self.context, group, counted, "are there for votes", todo)', "            pass"),),
         _LOG,
     ),
     Mutation(

@@ -308,9 +308,9 @@ KEYS: tuple[Mutation, ...] = (
         _SPARSE,
     ),
     Mutation(
-        "a client confirms survivors although the ring has parted",
-        "secagg/participation.py",
-        (("        if thin is not None:\n", "        if False:\n"),),
+        "nobody asks whether a ring has parted",
+        "secagg/enough.py",
+        (("    if thin is not None:\n", "    if False:\n"),),
         _SPARSE,
     ),
     Mutation(

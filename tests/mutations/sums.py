@@ -177,6 +177,7 @@ SUMS: tuple[Mutation, ...] = (
         ),
         _SERVER,
     ),
+    Mutation("a quorum need not be there", "secagg/enough.py", _never("if len(there) < group.quorum:"), _SERVER),
     Mutation("too few may survive", _WHO, _without("self._check_group(group, name, survivors, todo)"), _SERVER),
     Mutation(
         "more may be missing than the bar allows for",
@@ -197,7 +198,10 @@ SUMS: tuple[Mutation, ...] = (
         _SERVER,
     ),
     Mutation(
-        "a sum is repeated with too few", _WHO, _without('self._check_enough(group, "values", left, todo)'), _SERVER
+        "a sum is repeated with too few",
+        _WHO,
+        _without('check_enough(self.context, group, left, "are there for values", todo)'),
+        _SERVER,
     ),
     Mutation(
         "the bar stays although voters are gone",
@@ -268,7 +272,12 @@ SUMS: tuple[Mutation, ...] = (
     # The server.
     Mutation("who missed a step comes back", _RHYTHM, _never("if sender not in self._due:"), _PEER),
     Mutation("a message counts twice", _RHYTHM, _never("if sender in self._came:"), _PEER),
-    Mutation("the server goes on without a quorum", _MACHINE, _never("if len(found) < group.quorum:"), _SERVER),
+    Mutation(
+        "the server goes on without enough",
+        _MACHINE,
+        _without("check_enough(self._context, group, there, did, todo)"),
+        _DEFECTS,
+    ),
     Mutation(
         "the server takes confirmations of other survivors",
         _MACHINE,

@@ -194,7 +194,7 @@ REFUSED: dict[str, tuple[Change, Collection[str], str]] = {
     "too few survivors": (
         _instead(Survivors, _with(survivors=("i0", "i3"))),
         EVERYBODY,
-        "2 institutions of lane .* are there for votes; 3 are needed",
+        "2 of the . institutions of lane .* are there for votes; 3 are needed",
     ),
     "an entry left out before the survivors": (
         _instead(Encrypted, _nothing, "i2"),
@@ -249,10 +249,10 @@ REFUSED: dict[str, tuple[Change, Collection[str], str]] = {
     "too few contributors": (
         _of_three("i0", "i3"),
         ATTACKERS,
-        "2 institutions of lane .* are there for votes; 3 are needed",
+        "2 of the . institutions of lane .* are there for votes; 3 are needed",
     ),
-    "a sum of one": (_of_three("i0"), ATTACKERS, "1 institutions of lane .* are there for votes; 3 are needed"),
-    "nobody": (_of_three(), ATTACKERS, "0 institutions of lane .* are there for votes; 3 are needed"),
+    "a sum of one": (_of_three("i0"), ATTACKERS, "1 of the . institutions of lane .* are there for votes"),
+    "nobody": (_of_three(), ATTACKERS, "0 of the . institutions of lane .* are there for votes; 3 are needed"),
     "a stranger": (_of_three("i0", "i1", "i9"), ATTACKERS, "contributors of votes are not institutions that may be"),
     "somebody twice": (_of_three("i0", "i0", "i1", "i2"), ATTACKERS, "each once and in roster order"),
     "another charter's message": (

@@ -48,11 +48,11 @@ SURVIVORS_OF_VOTES: Lies = {
     ),
     "we alone survived": (
         _who("i0 i1 i2 i3", "i1"),
-        "1 institutions of lane lane0's cohort of 3 are there for votes; 2 are needed",
+        "1 of the 3 institutions of lane lane0's cohort are there for votes; 2 are needed",
     ),
     "too few survived in one cohort": (
         _who("i0 i1 i2 i3", "i0 i1"),
-        "1 institutions of lane lane2's cohort of 3 are there for votes; 2 are needed",
+        "1 of the 3 institutions of lane lane2's cohort are there for votes; 2 are needed",
     ),
 }
 
@@ -89,11 +89,11 @@ AGAIN: Lies = {
     "those that are gone permuted": (_again(1, "i3 i0"), may_be_named("institutions that are gone")),
     "too many are gone": (
         _again(1, "i0 i2"),
-        "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed",
+        "1 of the 3 institutions of lane lane0's cohort are there for values; 2 are needed",
     ),
     "too many are gone from one cohort": (
         _again(1, "i2 i3"),
-        "1 institutions of lane lane2's cohort of 3 are there for values; 2 are needed",
+        "1 of the 3 institutions of lane lane2's cohort are there for values; 2 are needed",
     ),
     "not repeated": (
         _survivors(0, "i0 i1 i2 i3", "i0 i1 i2"),
@@ -126,7 +126,7 @@ SURVIVORS_OF_VALUES: Lies = {
     ),
     "too few survived": (
         _who("i0 i1 i2", "i1"),
-        "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed",
+        "1 of the 3 institutions of lane lane0's cohort are there for values; 2 are needed",
     ),
     "one more is missing than the bar allows for": (
         _who("i0 i1 i2", "i1 i2"),

@@ -132,7 +132,7 @@ def test_the_values_are_not_repeated_while_the_margin_bears_who_is_missing() -> 
     true = played.mask(_values, [2])[0].envelope
     _refuses(played.clients[0], _again(played.context, "i2"), "only i2 is said to be gone, which the bar allows for")
     lie = resealed(played.context, true, survivors=("i0",))
-    _refuses(played.clients[0], lie, "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed")
+    _refuses(played.clients[0], lie, "1 of the 3 institutions of lane lane0's cohort are there for values; 2 are")
     played.clients[0].receive(true)
     assert played.clients[0].state is ClientState.VALUES_CONFIRMED
 
@@ -143,7 +143,7 @@ def test_the_values_are_repeated_only_while_a_quorum_is_left() -> None:
     _refuses(
         played.clients[0],
         _again(played.context, "i1", "i2"),
-        "1 institutions of lane lane0's cohort of 3 are there for values; 2 are needed",
+        "1 of the 3 institutions of lane lane0's cohort are there for values; 2 are needed",
     )
 
 

@@ -183,7 +183,7 @@ _FALSE_COUNTS: Mapping[str, tuple[Callable[[SmallRound, Sums], dict[str, Any]], 
     "its word for fewer words": (_fewer_words, "The custodian announced 0 words for lane lane0"),
     "other counts than it signed": (_other_blob, "not those that the custodian signed"),
     "ours left out": (_on_counted(contributors=("i1", "i2", "i3", "i4")), "Our votes are not counted"),
-    "too few": (_on_counted(contributors=("i0", "i1", "i2")), "3 institutions of lane lane0's cohort of 5 are there"),
+    "too few": (_on_counted(contributors=("i0", "i1", "i2")), "3 of the 5 institutions of lane lane0's cohort"),
     "a stranger": (_on_counted(contributors=("i0", "i1", "i2", "i3", "i9")), "contributors of votes are not"),
     "another order": (_on_counted(contributors=("i1", "i0", "i2", "i3", "i4")), "in roster order"),
 }

@@ -57,11 +57,11 @@ PLANS: dict[str, tuple[str, str]] = {
         "confirm votes",
     ),
     "say that nobody but one institution survived": (
-        "1 institutions of lane lane0's cohort of 5 are there for votes; 4 are needed",
+        "1 of the 5 institutions of lane lane0's cohort are there for votes; 4 are needed",
         "confirm votes",
     ),
     "go on without a quorum": (
-        "3 institutions of lane lane0's cohort of 5 are there for votes; 4 are needed",
+        "3 of the 5 institutions of lane lane0's cohort are there for votes; 4 are needed",
         "confirm votes",
     ),
     "open an institution to itself as vanished": ("The server goes on without us in votes", "confirm votes"),
@@ -102,7 +102,7 @@ PLANS: dict[str, tuple[str, str]] = {
     "repeat the values although so few are gone": ("but only i4 is said to be gone", "advertise 1"),
     "repeat the values without somebody who is there": ("The server goes on without us", "advertise 1"),
     "repeat the values with too few": (
-        "3 institutions of lane lane0's cohort of 5 are there for values; 4 are needed",
+        "3 of the 5 institutions of lane lane0's cohort are there for values; 4 are needed",
         "advertise 1",
     ),
     "repeat the values after they were confirmed": (

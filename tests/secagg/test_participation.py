@@ -89,11 +89,11 @@ VOTES: dict[str, tuple[Survivors, str]] = {
     ),
     "too few of the first cohort": (
         _survivors("votes", {3, 4, 5, 6, 7}),
-        "2 institutions of lane lane0's cohort of 5 are there for votes; 3 are needed",
+        "2 of the 5 institutions of lane lane0's cohort are there for votes; 3 are needed",
     ),
     "too few of the last cohort": (
         _survivors("votes", {0, 1, 2, 3, 7}),
-        "2 institutions of lane lane1's cohort of 5 are there for votes; 3 are needed",
+        "2 of the 5 institutions of lane lane1's cohort are there for votes; 3 are needed",
     ),
     "nobody": (_survivors("votes", ()), "The server goes on without us in votes"),
 }
@@ -121,7 +121,7 @@ def test_about_those_that_are_no_peers_the_server_may_say_what_quorums_allow() -
     peers = {1, 2, 3, 4}
     there = _ALL - {7}
     Participation(_CONTEXT).with_survivors(_survivors("votes", there, participants=there), 0, {0, *peers}, peers)
-    with pytest.raises(RemoteProtocolError, match="2 institutions of lane lane1's cohort of 5 are there for votes"):
+    with pytest.raises(RemoteProtocolError, match="2 of the 5 institutions of lane lane1's cohort are there for votes"):
         Participation(_CONTEXT).with_survivors(_survivors("votes", _ALL - {5, 6, 7}), 0, {0, *peers}, peers)
 
 
@@ -145,7 +145,7 @@ VALUES: dict[str, tuple[Survivors, str]] = {
     ),
     "a quorum missing": (
         _survivors("values", {3, 4, 5, 6, 7}, participants=_ALL - {2}),
-        "2 institutions of lane lane0's cohort of 5 are there for values; 3 are needed",
+        "2 of the 5 institutions of lane lane0's cohort are there for values; 3 are needed",
     ),
 }
 
@@ -181,7 +181,7 @@ AGAIN: dict[str, tuple[Again, str]] = {
     "we are gone": (_again([3, 7]), r"The server goes on without us\."),
     "too many are gone for a quorum": (
         _again([0, 1]),
-        "2 institutions of lane lane0's cohort of 5 are there for values; 3 are needed",
+        "2 of the 5 institutions of lane lane0's cohort are there for values; 3 are needed",
     ),
 }
 
@@ -218,7 +218,7 @@ def test_at_most_the_margin_may_be_missing_from_a_cohort_that_voted(margin: int,
     if missing > 2:
         assert before.exceeded(there)
         with pytest.raises(
-            RemoteProtocolError, match="2 institutions of lane lane0's cohort of 5 are there for values"
+            RemoteProtocolError, match="2 of the 5 institutions of lane lane0's cohort are there for values"
         ):
             before.with_survivors(_survivors("values", there), None, (), ())
     elif missing > margin:

@@ -47,7 +47,7 @@ def bad_crowd(charter: Json) -> Mapping[str, Json]:
             "family": "survivors",
             "about": "A quorum survived, but only one member of two stretches, so that the ring may have parted.",
             "input": _case(context, _two_stretches(context)[1:]),
-            "refused": {"check": "C53", "error": "RemoteProtocolError", "says": "two stretches of the ring hold 1"},
+            "refused": {"check": "C53", "error": "RemoteProtocolError", "says": "1 institutions of two stretches"},
         }
     }
 
