@@ -190,7 +190,7 @@ class InstitutionRound:
 
     def _values(self, lane: Lane) -> NDArray[Any]:
         if lane == self._plan.telemetry:  # the last lane: all others were encoded before it
-            return self._telemetry.with_values(*self._own.clipped)
+            return self._telemetry.with_values(*self._own.clipped.total)
         return self._own.values(lane, self._counts[lane.index], self._sums.participation)
 
     def _state_model(self) -> Envelope:

@@ -12,6 +12,7 @@ from fedspallm_secure.errors import ModelError
 from fedspallm_secure.messages import LaneBlob
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.pooled import PooledLanes
+from fedspallm_secure.rounds.telemetry import ClippedValues
 from fedspallm_secure.secagg import Lane, Participation
 from fedspallm_secure.workspace import LayerStore
 
@@ -27,6 +28,9 @@ class OwnMoments:
         meaning: of the round's lanes.
         moments: sums over its tokens, under the lanes' names: (inputs, inputs), or the diagonal (inputs,) where no more
             is summed; any floating dtype.
+
+    Attributes:
+        clipped: how many of the values handed in reached their bound.
     """
 
     def __init__(self, plan: RoundPlan, name: str, meaning: PooledLanes, moments: LayerStore) -> None:
@@ -34,13 +38,7 @@ class OwnMoments:
         self._name = name
         self._meaning = meaning
         self._moments = moments
-        self._clipped: dict[str, tuple[int, int]] = {}
-
-    @property
-    def clipped(self) -> tuple[int, int]:
-        """How many of the values handed in reached their bound, of how many."""
-        clipped, entries = (sum(numbers) for numbers in zip((0, 0), *self._clipped.values(), strict=True))
-        return clipped, entries
+        self.clipped = ClippedValues()
 
     def votes(self, lane: Lane) -> NDArray[Any]:
         """The digits of the diagonal.
@@ -65,7 +63,7 @@ class OwnMoments:
             return np.zeros(0, np.uint8)
         quantiser = self._meaning.matrix_quantiser(lane, counts, participation)
         digits = quantiser.encode(self._moment(lane))
-        self._clipped[lane.name] = self._at_bound(lane, quantiser, digits), digits.size
+        self.clipped.note(lane, self._at_bound(lane, quantiser, digits), digits.size)
         return digits
 
     def _at_bound(self, lane: Lane, quantiser: DiagonalQuantiser | MatrixQuantiser, digits: NDArray[Any]) -> int:

@@ -12,6 +12,7 @@ from fedspallm_secure.messages import LaneBlob
 from fedspallm_secure.rounds.averaged import AveragedLanes
 from fedspallm_secure.rounds.plan import RoundPlan
 from fedspallm_secure.rounds.public import PublicWeights
+from fedspallm_secure.rounds.telemetry import ClippedValues
 from fedspallm_secure.secagg import Lane, Participation
 from fedspallm_secure.workspace import LayerStore
 
@@ -27,6 +28,9 @@ class OwnWeights:
         public: the weights the round starts from.
         meaning: of the round's lanes.
         pruned: the institution's layers, with their masks.
+
+    Attributes:
+        clipped: how many of the values handed in reached their bound.
     """
 
     def __init__(
@@ -37,13 +41,7 @@ class OwnWeights:
         self._public = public
         self._meaning = meaning
         self._pruned = pruned
-        self._clipped: dict[str, tuple[int, int]] = {}
-
-    @property
-    def clipped(self) -> tuple[int, int]:
-        """How many of the values handed in reached the clipping bound, of how many."""
-        clipped, entries = (sum(numbers) for numbers in zip((0, 0), *self._clipped.values(), strict=True))
-        return clipped, entries
+        self.clipped = ClippedValues()
 
     def votes(self, lane: Lane) -> NDArray[Any]:
         """1 for every weight that is kept, bool, shape (rows * columns,)."""
@@ -68,5 +66,5 @@ class OwnWeights:
         quantiser = self._meaning.quantiser(lane)
         digits = quantiser.encode(new, self._public.weight(tensor), voted, eligible)
         at_bound = int(np.count_nonzero((digits == 0) | (digits == 2 * quantiser.Q)))
-        self._clipped[lane.name] = at_bound, digits.size
+        self.clipped.note(lane, at_bound, digits.size)
         return digits

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedspallm_secure.secagg import Lane, Packing
 
-__all__ = ["LocalTelemetry", "RoundTelemetry", "telemetry_lane"]
+__all__ = ["ClippedValues", "LocalTelemetry", "RoundTelemetry", "telemetry_lane"]
 
 _NAME = "fedspallm-secure/telemetry"
 _TOP = 2**28 - 1  # larger figures count as this
@@ -42,6 +42,22 @@ class LocalTelemetry:
     def with_values(clipped: int, entries: int) -> NDArray[np.uint32]:
         """Digits of the values sum: changes that reached the clipping bound, in millionths, and 1 if there were any."""
         return _digits(clipped * _MILLION / entries if entries else 0, entries > 0)
+
+
+class ClippedValues:
+    """How many of the values that an institution handed in reached their bound; a lane handed in again counts once."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, tuple[int, int]] = {}
+
+    def note(self, lane: Lane, clipped: int, entries: int) -> None:
+        """Of a lane's `entries`, `clipped` reached the bound."""
+        self._lanes[lane.name] = clipped, entries
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Clipped values and all values, of all lanes."""
+        return sum(clipped for clipped, _ in self._lanes.values()), sum(entries for _, entries in self._lanes.values())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedspallm_secure.rounds import LocalTelemetry, RoundPlan
+from fedspallm_secure.rounds.telemetry import ClippedValues, telemetry_lane
 from fedspallm_secure.workspace import LayerStore
 from tests.rounds.synthetic import Run, Setting
 from tests.rounds.vanishing import vanish
@@ -104,6 +106,15 @@ def test_a_figure_too_large_for_its_digit_counts_as_the_largest(tmp_path: Path) 
 
 def test_a_ruined_models_infinite_loss_counts_as_the_largest() -> None:
     assert LocalTelemetry(7, inf).with_votes().tolist() == [7, 2**28 - 1]
+
+
+def test_a_lane_that_is_handed_in_again_counts_once() -> None:
+    first, second = telemetry_lane(0, 3), replace(telemetry_lane(1, 3), name="second")
+    clipped = ClippedValues()
+    assert clipped.total == (0, 0)
+    for lane, values in ((first, (1, 10)), (second, (2, 20)), (first, (5, 8))):
+        clipped.note(lane, *values)
+    assert clipped.total == (7, 28)
 
 
 def test_no_institutions_figure_is_in_any_message_or_payload(tmp_path: Path) -> None:
