@@ -39,7 +39,7 @@ def test_an_attack_fails_here(name: str, finding: Findings) -> None:
         ("equivocation", r"recovered 0 of 256 words .* refused by i2: 3 members .* 4 are needed \(and by 3 more\)"),
         ("replay", "speaks of round 0, not 1; 'i0' speaks of round 0, not 1; 'coordinator' speaks of charter"),
         ("model_inconsistency", r"refused by i1: .* has digest \w+; the charter says .*said to start from model"),
-        ("layer_cohort_of_one", "capacities give 7 layer assignments; .* refused by i0: 1 institutions of lane"),
+        ("layer_cohort_of_one", "capacities give 7 layer assignments; .* refused by i0: 1 of the 5 institutions"),
         ("roster_sybils", "refused by i0: institutions: the charter has 'i1' with key .*signature of 'i1' does not"),
         ("malleable_votes", "confirmed in another log than this one; .*i0 had shown a digest and no ciphertext"),
         ("token_counts", r"32 equations for 256 tokens"),
